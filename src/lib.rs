@@ -1,0 +1,5 @@
+//! certmint owns a certificate's whole life on a machine.
+//!
+//! The modules stand in layers, lowest first; a module uses only what stands
+//! before it, and `tests/it/layers.rs` holds that. The library never prints,
+//! exits or reads the environment: `cli` is told all of it by `main`.

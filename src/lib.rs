@@ -3,3 +3,9 @@
 //! The modules stand in layers, lowest first; a module uses only what stands
 //! before it, and `tests/it/layers.rs` holds that. The library never prints,
 //! exits or reads the environment: `cli` is told all of it by `main`.
+
+// Vocabulary: pure values that are correct when they exist.
+pub mod clock;
+pub mod identifier;
+pub mod key;
+pub mod bundle;

@@ -9,3 +9,6 @@ pub mod clock;
 pub mod identifier;
 pub mod key;
 pub mod bundle;
+
+// Ports: what the layers above and below agree on.
+pub mod finding;

@@ -12,3 +12,5 @@ pub mod bundle;
 
 // Ports: what the layers above and below agree on.
 pub mod finding;
+pub mod issuer;
+pub mod store;

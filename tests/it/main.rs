@@ -1,0 +1,15 @@
+//! Integration tests: one binary, one file per topic.
+//!
+//! Each test runs in an environment of its own (`support::TestEnv`): a temporary
+//! home, a cleared environment, no fixed port. A test that drives a program which
+//! is not installed says `skipped: …` on standard error, with the number of skips
+//! so far, and writes the same line to `target/tmp/skipped`, where `.ci/run`
+//! counts them; under `CERTMINT_TEST_REQUIRE_TOOLS=1` it fails instead.
+#![expect(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "tests prepare files and read the environment; a failed step fails the test"
+)]
+
+mod store;
+mod support;

@@ -11,5 +11,7 @@
     reason = "tests prepare files and read the environment; a failed step fails the test"
 )]
 
+mod house;
+mod layers;
 mod store;
 mod support;

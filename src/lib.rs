@@ -14,3 +14,6 @@ pub mod bundle;
 pub mod finding;
 pub mod issuer;
 pub mod store;
+
+// Issuers; strangers to each other.
+pub mod pki;

@@ -11,7 +11,13 @@
     reason = "tests prepare files and read the environment; a failed step fails the test"
 )]
 
+mod crl;
+mod csr;
 mod house;
 mod layers;
+mod ledger;
+#[cfg(feature = "p12")]
+mod p12;
+mod pki;
 mod store;
 mod support;

@@ -17,3 +17,6 @@ pub mod store;
 
 // Issuers; strangers to each other.
 pub mod pki;
+
+// Life cycle: deciding what is due, and doing it.
+pub mod renew;

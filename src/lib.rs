@@ -14,6 +14,7 @@ pub mod bundle;
 pub mod finding;
 pub mod issuer;
 pub mod store;
+pub mod challenge;
 
 // Issuers; strangers to each other.
 pub mod pki;

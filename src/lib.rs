@@ -12,12 +12,15 @@ pub mod bundle;
 
 // Ports: what the layers above and below agree on.
 pub mod finding;
+pub mod net;
 pub mod issuer;
 pub mod store;
 pub mod challenge;
 
 // Issuers; strangers to each other.
 pub mod pki;
+#[cfg(feature = "acme")]
+pub mod acme;
 
 // Life cycle: deciding what is due, and doing it.
 pub mod renew;

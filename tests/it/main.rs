@@ -13,6 +13,8 @@
 
 mod crl;
 mod csr;
+#[cfg(feature = "acme")]
+mod dns;
 mod house;
 mod layers;
 mod ledger;

@@ -1,0 +1,3 @@
+//! Certificates from ACME CAs (RFC 8555).
+
+pub mod dns;

@@ -1,0 +1,4 @@
+//! Clients of the network, each with caps and deadlines.
+
+#[cfg(feature = "acme")]
+pub mod dns;

@@ -11,11 +11,13 @@ pub mod key;
 pub mod bundle;
 
 // Ports: what the layers above and below agree on.
+pub mod settings;
 pub mod finding;
 pub mod net;
 pub mod issuer;
 pub mod store;
 pub mod challenge;
+pub mod certificates;
 
 // Issuers; strangers to each other.
 pub mod pki;
@@ -24,3 +26,6 @@ pub mod acme;
 
 // Life cycle: deciding what is due, and doing it.
 pub mod renew;
+
+// The server knows certificates by name, never who issued them.
+pub mod server;

@@ -11,6 +11,8 @@
     reason = "tests prepare files and read the environment; a failed step fails the test"
 )]
 
+#[cfg(feature = "acme")]
+mod challenge;
 mod crl;
 mod csr;
 #[cfg(feature = "acme")]
@@ -21,5 +23,6 @@ mod ledger;
 #[cfg(feature = "p12")]
 mod p12;
 mod pki;
+mod server;
 mod store;
 mod support;

@@ -1,0 +1,458 @@
+//! The certificates that a server answers with: one lock-free lookup per handshake.
+//!
+//! Rules kept here: a reader sees one immutable snapshot, so a key never meets
+//! another certificate's chain; a source that fails to load leaves what it
+//! provided before; one name may have a certificate per kind of key, and the
+//! ClientHello decides between them.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::hash::Hash;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+use rustls::SignatureScheme;
+use rustls::crypto::CryptoProvider;
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+
+use crate::bundle::CertBundle;
+use crate::clock::Timestamp;
+use crate::identifier::{Identifier, summary};
+use crate::key::KeyType;
+
+/// Answers which certificates are good for a connection.
+pub trait Certificates: Send + Sync + fmt::Debug {
+    /// What a client that asked for `asked` is served with; `None` refuses it.
+    ///
+    /// Called once per handshake on the runtime's threads: it neither blocks nor
+    /// waits. What it returns stays valid whatever is swapped later.
+    fn find(&self, asked: Asked<'_>) -> Option<Identity>;
+}
+
+/// What a client asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// The server name it sent, in any case; `None` when it sent none, as clients
+    /// do that connect to an address.
+    pub server_name: Option<&'a str>,
+    /// The address of ours that it connected to.
+    pub local: IpAddr,
+}
+
+/// What one name is served with: a certificate for each kind of key, the one that
+/// is cheapest to use first. Never empty, and cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Identity(Arc<[Arc<CertifiedKey>]>);
+
+impl Identity {
+    /// The first certificate whose key can make one of `schemes`.
+    ///
+    /// When none can, the first of all: rustls then refuses the client with the
+    /// alert that says why.
+    pub fn choose(&self, schemes: &[SignatureScheme]) -> Arc<CertifiedKey> {
+        let suits = |key: &&Arc<CertifiedKey>| key.key.choose_scheme(schemes).is_some();
+        Arc::clone(self.0.iter().find(suits).unwrap_or(&self.0[0]))
+    }
+}
+
+impl ResolvesServerCert for Identity {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.choose(hello.signature_schemes()))
+    }
+}
+
+/// Names who provides certificates, so that they can be replaced: a certificate's
+/// id, or the path of its file.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SourceId(Arc<str>);
+
+impl SourceId {
+    /// A source with this name.
+    pub fn new(name: &str) -> Self {
+        Self(name.into())
+    }
+}
+
+impl fmt::Display for SourceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The certificates of one listener, by name, swapped as a whole.
+///
+/// Exact names win over wildcards. Of two certificates with the same name and kind
+/// of key, the one that expires later is served.
+#[derive(Debug)]
+pub struct CertificateTable {
+    snapshot: ArcSwap<Snapshot>,
+    sources: Mutex<BTreeMap<SourceId, Vec<Candidate>>>,
+    default: Option<SourceId>,
+    provider: Arc<CryptoProvider>,
+}
+
+impl CertificateTable {
+    /// An empty table that refuses clients whose name it does not know.
+    pub fn strict() -> Self {
+        Self::new(None)
+    }
+
+    /// An empty table that answers unknown names with what `source` provides.
+    pub fn with_default(source: SourceId) -> Self {
+        Self::new(Some(source))
+    }
+
+    fn new(default: Option<SourceId>) -> Self {
+        Self {
+            snapshot: ArcSwap::default(),
+            sources: Mutex::default(),
+            default,
+            provider: Arc::new(rustls::crypto::aws_lc_rs::default_provider()),
+        }
+    }
+
+    /// Makes `bundles` all that `source` provides; none removes it.
+    ///
+    /// Takes time in proportion to the whole table, so many sources are replaced
+    /// together by [`Self::replace_many`].
+    pub fn replace(
+        &self,
+        source: SourceId,
+        bundles: &[CertBundle],
+    ) -> Result<(), UnusableCertificate> {
+        self.replace_many([(source, bundles)])
+    }
+
+    /// [`Self::replace`] for several sources in one swap. When one certificate is
+    /// not usable, nothing changes.
+    pub fn replace_many<'a>(
+        &self,
+        changes: impl IntoIterator<Item = (SourceId, &'a [CertBundle])>,
+    ) -> Result<(), UnusableCertificate> {
+        let load = |(source, bundles): (SourceId, &[CertBundle])| {
+            let loaded: Result<Vec<_>, _> = bundles
+                .iter()
+                .map(|bundle| Candidate::load(bundle, &self.provider))
+                .collect();
+            Ok((source, loaded?))
+        };
+        let loaded: Vec<_> = changes.into_iter().map(load).collect::<Result<_, _>>()?;
+
+        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        for (source, candidates) in loaded {
+            if candidates.is_empty() {
+                sources.remove(&source);
+            } else {
+                sources.insert(source, candidates);
+            }
+        }
+        let snapshot = Snapshot::build(&sources, self.default.as_ref());
+        self.snapshot.store(Arc::new(snapshot));
+        Ok(())
+    }
+}
+
+impl Certificates for CertificateTable {
+    fn find(&self, asked: Asked<'_>) -> Option<Identity> {
+        let snapshot = self.snapshot.load();
+        let found = match asked.server_name {
+            Some(name) => snapshot.by_name(name),
+            None => snapshot.addresses.get(&asked.local),
+        };
+        found.or(snapshot.default.as_ref()).cloned()
+    }
+}
+
+/// Every name with what it is served with, at one moment.
+#[derive(Debug, Default)]
+struct Snapshot {
+    exact: HashMap<Box<str>, Identity>,
+    /// By what follows the `*.`.
+    wildcards: HashMap<Box<str>, Identity>,
+    addresses: HashMap<IpAddr, Identity>,
+    default: Option<Identity>,
+}
+
+impl Snapshot {
+    fn build(sources: &BTreeMap<SourceId, Vec<Candidate>>, default: Option<&SourceId>) -> Self {
+        let mut exact: HashMap<Box<str>, Vec<&Candidate>> = HashMap::new();
+        let mut wildcards: HashMap<Box<str>, Vec<&Candidate>> = HashMap::new();
+        let mut addresses: HashMap<IpAddr, Vec<&Candidate>> = HashMap::new();
+        for candidate in sources.values().flatten() {
+            for name in &candidate.names {
+                match name {
+                    Identifier::Dns(name) => exact.entry(name.as_str().into()).or_default(),
+                    Identifier::Wildcard(name) => {
+                        wildcards.entry(name.as_str().into()).or_default()
+                    }
+                    Identifier::Ip(address) => addresses.entry(*address).or_default(),
+                    Identifier::Email(_) | Identifier::Uri(_) => continue,
+                }
+                .push(candidate);
+            }
+        }
+        Self {
+            exact: identities(exact),
+            wildcards: identities(wildcards),
+            addresses: identities(addresses),
+            default: default
+                .and_then(|source| sources.get(source))
+                .map(|candidates| identity(candidates.iter().collect())),
+        }
+    }
+
+    fn by_name(&self, name: &str) -> Option<&Identity> {
+        if name.bytes().any(|b| b.is_ascii_uppercase()) {
+            return self.by_lower_case_name(&name.to_ascii_lowercase());
+        }
+        self.by_lower_case_name(name)
+    }
+
+    fn by_lower_case_name(&self, name: &str) -> Option<&Identity> {
+        self.exact.get(name).or_else(|| {
+            let (label, parent) = name.split_once('.')?;
+            self.wildcards.get(parent).filter(|_| !label.is_empty())
+        })
+    }
+}
+
+fn identities<K: Eq + Hash>(by_name: HashMap<K, Vec<&Candidate>>) -> HashMap<K, Identity> {
+    by_name
+        .into_iter()
+        .map(|(name, candidates)| (name, identity(candidates)))
+        .collect()
+}
+
+/// The best of `candidates` for each kind of key; there is at least one.
+fn identity(mut candidates: Vec<&Candidate>) -> Identity {
+    candidates.sort_by_key(|c| (c.rank, std::cmp::Reverse(c.not_after)));
+    candidates.dedup_by_key(|c| c.rank);
+    Identity(candidates.iter().map(|c| Arc::clone(&c.key)).collect())
+}
+
+/// One certificate of one source, ready to be served.
+#[derive(Debug)]
+struct Candidate {
+    names: Vec<Identifier>,
+    not_after: Timestamp,
+    /// Place of its kind of key in [`KeyType::ALL`], which begins with the cheapest.
+    rank: usize,
+    key: Arc<CertifiedKey>,
+}
+
+impl Candidate {
+    fn load(bundle: &CertBundle, provider: &CryptoProvider) -> Result<Self, UnusableCertificate> {
+        let chain = bundle.chain().iter().map(|c| c.der().clone()).collect();
+        let leaf = bundle.leaf();
+        let kind = bundle.key().kind();
+        let key = CertifiedKey::from_der(chain, bundle.key().to_rustls(), provider).map_err(
+            |source| UnusableCertificate {
+                name: summary(leaf.names()),
+                source,
+            },
+        )?;
+        Ok(Self {
+            names: leaf.names().to_vec(),
+            not_after: leaf.not_after(),
+            rank: KeyType::ALL
+                .iter()
+                .position(|k| *k == kind)
+                .unwrap_or_default(),
+            key: Arc::new(key),
+        })
+    }
+}
+
+/// A certificate that the TLS library does not take.
+#[derive(Debug, thiserror::Error)]
+#[error("the certificate for {name} cannot be served")]
+pub struct UnusableCertificate {
+    name: String,
+    source: rustls::Error,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+    use crate::bundle::Certificate;
+    use crate::key::PrivateKey;
+
+    const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+    fn bundle(kind: KeyType, names: &[&str], not_after_year: i32) -> CertBundle {
+        let key = PrivateKey::generate(kind).unwrap();
+        let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+        let mut params = rcgen::CertificateParams::new(names).unwrap();
+        params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+        params.not_after = rcgen::date_time_ymd(not_after_year, 1, 1);
+        let certificate = params.self_signed(&key).unwrap();
+        let certificate = Certificate::from_der(certificate.der()).unwrap();
+        CertBundle::new(key, vec![certificate]).unwrap()
+    }
+
+    fn p256(names: &[&str]) -> CertBundle {
+        bundle(KeyType::P256, names, 2040)
+    }
+
+    fn leaf_of(key: &CertifiedKey) -> Certificate {
+        Certificate::from_der(&key.cert[0]).unwrap()
+    }
+
+    fn served(table: &CertificateTable, name: Option<&str>, local: IpAddr) -> Option<String> {
+        let asked = Asked {
+            server_name: name,
+            local,
+        };
+        let identity = table.find(asked)?;
+        let leaf = leaf_of(&identity.choose(&[SignatureScheme::ECDSA_NISTP256_SHA256]));
+        Some(leaf.display_name())
+    }
+
+    #[test]
+    fn lookup_prefers_exact_names_and_a_wildcard_stands_for_one_label() {
+        let table = CertificateTable::strict();
+        table
+            .replace_many([
+                (SourceId::new("a"), &[p256(&["a.test"])][..]),
+                (SourceId::new("w"), &[p256(&["*.test"])][..]),
+                (SourceId::new("n"), &[p256(&["name.test", "10.0.0.1"])][..]),
+            ])
+            .unwrap();
+        let other = IpAddr::from([10, 0, 0, 1]);
+        for (name, local, expected) in [
+            (Some("a.test"), LOCAL, Some("a.test")),
+            (Some("A.Test"), LOCAL, Some("a.test")),
+            (Some("b.test"), LOCAL, Some("*.test")),
+            (Some("B.TEST"), LOCAL, Some("*.test")),
+            (Some("name.test"), LOCAL, Some("name.test")),
+            (None, other, Some("name.test")),
+            // refused
+            (None, LOCAL, None),
+            (Some("test"), LOCAL, None),
+            (Some(".test"), LOCAL, None),
+            (Some("a.b.test"), LOCAL, None),
+            (Some("*.a.test"), LOCAL, None),
+            (Some(""), LOCAL, None),
+            (Some("10.0.0.1"), LOCAL, None),
+        ] {
+            assert_eq!(served(&table, name, local).as_deref(), expected, "{name:?}");
+        }
+    }
+
+    #[test]
+    fn the_default_answers_what_nothing_else_does() {
+        let table = CertificateTable::with_default(SourceId::new("d"));
+        assert_eq!(served(&table, Some("x.test"), LOCAL), None);
+        table
+            .replace(SourceId::new("d"), &[p256(&["d.test"])])
+            .unwrap();
+        table
+            .replace(SourceId::new("e"), &[p256(&["e.test"])])
+            .unwrap();
+        for (name, expected) in [
+            (Some("x.test"), "d.test"),
+            (None, "d.test"),
+            (Some("e.test"), "e.test"),
+        ] {
+            assert_eq!(served(&table, name, LOCAL).as_deref(), Some(expected));
+        }
+    }
+
+    #[test]
+    fn the_client_hello_chooses_between_kinds_of_key() {
+        let table = CertificateTable::strict();
+        let pair = [
+            bundle(KeyType::Rsa2048, &["a.test"], 2040),
+            bundle(KeyType::P256, &["a.test"], 2040),
+        ];
+        table.replace(SourceId::new("a"), &pair).unwrap();
+        let asked = Asked {
+            server_name: Some("a.test"),
+            local: LOCAL,
+        };
+        let identity = table.find(asked).unwrap();
+        let chosen = |schemes: &[SignatureScheme]| {
+            leaf_of(&identity.choose(schemes))
+                .key_description()
+                .to_owned()
+        };
+        let (ecdsa, rsa) = (
+            SignatureScheme::ECDSA_NISTP256_SHA256,
+            SignatureScheme::RSA_PSS_SHA256,
+        );
+        assert_eq!(chosen(&[rsa]), "RSA 2048");
+        assert_eq!(chosen(&[ecdsa]), "P-256");
+        assert_eq!(chosen(&[rsa, ecdsa]), "P-256");
+        assert_eq!(chosen(&[]), "P-256");
+    }
+
+    #[test]
+    fn of_two_certificates_for_a_name_the_later_expiring_is_served() {
+        let table = CertificateTable::strict();
+        let long = bundle(KeyType::P256, &["a.test"], 2050);
+        let changes = [
+            (SourceId::new("1"), std::slice::from_ref(&long)),
+            (SourceId::new("2"), &[p256(&["a.test"])][..]),
+        ];
+        table.replace_many(changes).unwrap();
+        let asked = Asked {
+            server_name: Some("a.test"),
+            local: LOCAL,
+        };
+        let key = table.find(asked).unwrap().choose(&[]);
+        assert_eq!(leaf_of(&key), *long.leaf());
+    }
+
+    #[test]
+    fn replacing_a_source_removes_what_it_provided_before() {
+        let table = CertificateTable::strict();
+        let source = SourceId::new("s");
+        table
+            .replace(source.clone(), &[p256(&["old.test", "both.test"])])
+            .unwrap();
+        table
+            .replace(source.clone(), &[p256(&["new.test", "both.test"])])
+            .unwrap();
+        assert_eq!(served(&table, Some("old.test"), LOCAL), None);
+        assert_eq!(
+            served(&table, Some("both.test"), LOCAL).as_deref(),
+            Some("new.test")
+        );
+        table.replace(source, &[]).unwrap();
+        assert_eq!(served(&table, Some("both.test"), LOCAL), None);
+    }
+
+    #[test]
+    fn readers_see_a_whole_certificate_while_it_is_swapped() {
+        let table = CertificateTable::strict();
+        let pair = [p256(&["a.test"]), p256(&["a.test"])];
+        let source = SourceId::new("s");
+        table.replace(source.clone(), &pair[..1]).unwrap();
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    let mut lookups = 0_u32;
+                    while !done.load(Ordering::Relaxed) || lookups == 0 {
+                        let asked = Asked {
+                            server_name: Some("a.test"),
+                            local: LOCAL,
+                        };
+                        let key = table.find(asked).unwrap().choose(&[]);
+                        key.keys_match().unwrap();
+                        lookups += 1;
+                    }
+                });
+            }
+            for n in 0..500 {
+                table.replace(source.clone(), &pair[n % 2..=n % 2]).unwrap();
+            }
+            done.store(true, Ordering::Relaxed);
+        });
+    }
+}

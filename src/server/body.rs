@@ -1,0 +1,103 @@
+//! What is sent: one body type for every answer, so that hyper is compiled once.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use hyper::body::{Body as HttpBody, Bytes, Frame, Incoming, SizeHint};
+use tower_http::services::fs::ServeFileSystemResponseBody;
+
+use super::connection::Busy;
+
+/// The body of an answer. The connection counts as busy until it is dropped.
+pub(super) struct Body {
+    source: Source,
+    busy: Option<Busy>,
+}
+
+enum Source {
+    Bytes(Option<Bytes>),
+    Upstream(Incoming),
+    File(ServeFileSystemResponseBody),
+}
+
+impl Body {
+    fn from_source(source: Source) -> Self {
+        Self { source, busy: None }
+    }
+
+    /// No bytes.
+    pub(super) fn empty() -> Self {
+        Self::from_source(Source::Bytes(None))
+    }
+
+    /// Bytes that are at hand.
+    pub(super) fn bytes(bytes: impl Into<Bytes>) -> Self {
+        Self::from_source(Source::Bytes(Some(bytes.into())))
+    }
+
+    /// What the upstream sends, as it sends it.
+    pub(super) fn upstream(body: Incoming) -> Self {
+        Self::from_source(Source::Upstream(body))
+    }
+
+    /// What a file holds.
+    pub(super) fn file(body: ServeFileSystemResponseBody) -> Self {
+        Self::from_source(Source::File(body))
+    }
+
+    /// This body, which keeps its connection busy.
+    pub(super) fn keeping(self, busy: Busy) -> Self {
+        Self {
+            busy: Some(busy),
+            ..self
+        }
+    }
+}
+
+impl HttpBody for Body {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let frame = match &mut self.source {
+            Source::Bytes(bytes) => Poll::Ready(bytes.take().map(|b| Ok(Frame::data(b)))),
+            Source::Upstream(body) => Pin::new(body)
+                .poll_frame(cx)
+                .map_err(|e| BodyError(e.into())),
+            Source::File(body) => Pin::new(body)
+                .poll_frame(cx)
+                .map_err(|e| BodyError(e.into())),
+        };
+        if let Some(busy) = &mut self.busy {
+            busy.is_ours(frame.is_pending());
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.source {
+            Source::Bytes(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
+            Source::Upstream(body) => body.is_end_stream(),
+            Source::File(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.source {
+            Source::Bytes(bytes) => {
+                SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64))
+            }
+            Source::Upstream(body) => body.size_hint(),
+            Source::File(body) => body.size_hint(),
+        }
+    }
+}
+
+/// Why a body ended early. A type of its own: a boxed error as a type parameter
+/// makes the compiler ask for lifetimes that nobody can name.
+#[derive(Debug, thiserror::Error)]
+#[error("the body ended early")]
+pub(super) struct BodyError(#[source] pub(super) Box<dyn std::error::Error + Send + Sync>);

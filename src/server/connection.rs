@@ -1,0 +1,473 @@
+//! One connection after its handshake: HTTP on it, and when it has been idle for
+//! too long.
+//!
+//! hyper's own header timeout also runs between requests and does not exist for
+//! HTTP/2, so the clock is kept here, by what the connection does: reading a
+//! header, answering, or nothing.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::{Request, Version};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
+use tokio_rustls::server::TlsStream;
+
+use super::accept::Serving;
+use super::respond::Handler;
+use super::tls::TlsSession;
+use crate::settings::Limits;
+
+/// Largest request header, in bytes.
+const MAX_HEADER: usize = 64 * 1024;
+
+/// Most requests at the same time on one HTTP/2 connection.
+const MAX_STREAMS: u32 = 128;
+
+/// How long an idle connection may take to say goodbye.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+pub(super) type HttpBuilder = auto::Builder<TokioExecutor>;
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// How HTTP is spoken, for every connection of a listener.
+pub(super) fn http_builder() -> HttpBuilder {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(None)
+        .max_buf_size(MAX_HEADER);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(u32::try_from(MAX_HEADER).unwrap_or(u32::MAX));
+    builder
+}
+
+/// Who is at the ends of a connection, and what protects it.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) local: SocketAddr,
+    pub(super) peer: SocketAddr,
+    pub(super) tls: Option<TlsSession>,
+}
+
+impl Connection {
+    pub(super) fn new(local: SocketAddr, peer: SocketAddr) -> Self {
+        // A listener on [::] also sees IPv4 clients; nobody wants them mapped.
+        let canonical = |a: SocketAddr| SocketAddr::new(a.ip().to_canonical(), a.port());
+        Self {
+            local: canonical(local),
+            peer: canonical(peer),
+            tls: None,
+        }
+    }
+
+    /// `https` or `http`.
+    pub(super) fn scheme(&self) -> &'static str {
+        if self.tls.is_some() { "https" } else { "http" }
+    }
+}
+
+/// Serves HTTP until the connection ends, idles too long, or is to stop.
+pub(super) async fn serve(
+    io: Io,
+    permit: OwnedSemaphorePermit,
+    connection: Arc<Connection>,
+    handler: Arc<Handler>,
+    serving: &Serving,
+) -> Result<(), BoxError> {
+    let activity = Arc::new(Activity::new());
+    let io = Transport {
+        io,
+        activity: Arc::clone(&activity),
+        _permit: permit,
+    };
+    let requests = Arc::clone(&activity);
+    let service = service_fn(move |request: Request<Incoming>| {
+        let busy = Busy::begin(&requests, request.version());
+        let (handler, connection) = (Arc::clone(&handler), Arc::clone(&connection));
+        async move {
+            let response = handler.respond(request, &connection).await;
+            Ok::<_, Infallible>(response.map(|body| body.keeping(busy)))
+        }
+    });
+    let http = serving
+        .http
+        .serve_connection_with_upgrades(TokioIo::new(io), service);
+    let mut http = pin!(http);
+    let mut stop = pin!(serving.shutdown.graceful().cancelled());
+    let mut watchdog = Watchdog::new(&activity, &serving.limits);
+    let mut stopping = false;
+    std::future::poll_fn(|cx| {
+        if !stopping && stop.as_mut().poll(cx).is_ready() {
+            stopping = true;
+            http.as_mut().graceful_shutdown();
+        }
+        if let Poll::Ready(result) = http.as_mut().poll(cx) {
+            return Poll::Ready(result);
+        }
+        loop {
+            match watchdog.poll(cx) {
+                Verdict::Fine => return Poll::Pending,
+                Verdict::SayGoodbye => {
+                    http.as_mut().graceful_shutdown();
+                    if let Poll::Ready(result) = http.as_mut().poll(cx) {
+                        return Poll::Ready(result);
+                    }
+                }
+                Verdict::Leave => return Poll::Ready(Ok(())),
+            }
+        }
+    })
+    .await
+}
+
+/// What a connection is busy with, in milliseconds since it began.
+#[derive(Debug)]
+pub(super) struct Activity {
+    start: Instant,
+    /// Requests whose answer has not ended.
+    in_flight: AtomicU32,
+    /// Those of them that wait for us or the upstream, not for the client.
+    ours: AtomicU32,
+    /// When the client last took a part of an answer.
+    taken: AtomicU64,
+    /// When the last answer ended, or the last of it was written.
+    idle_since: AtomicU64,
+    /// When the header now being read began; [`Self::NONE`] when none is. A
+    /// connection begins with one.
+    header_since: AtomicU64,
+    http2: AtomicBool,
+    /// The kernel takes no more bytes: the client is slow.
+    blocked: AtomicBool,
+}
+
+impl Activity {
+    const NONE: u64 = u64::MAX;
+
+    fn new() -> Self {
+        Self {
+            start: Instant::now(),
+            in_flight: AtomicU32::new(0),
+            ours: AtomicU32::new(0),
+            taken: AtomicU64::new(0),
+            idle_since: AtomicU64::new(0),
+            header_since: AtomicU64::new(0),
+            http2: AtomicBool::new(false),
+            blocked: AtomicBool::new(false),
+        }
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(Self::NONE)
+    }
+
+    /// Bytes came. Between two requests of HTTP/1 they begin a header; on HTTP/2
+    /// they may as well be a PING, which keeps nothing alive.
+    fn received(&self) {
+        if self.in_flight.load(Relaxed) == 0
+            && !self.http2.load(Relaxed)
+            && self.header_since.load(Relaxed) == Self::NONE
+        {
+            self.header_since.store(self.now(), Relaxed);
+        }
+    }
+
+    /// Bytes were written, or could not be. The end of an answer may wait for a slow
+    /// client long after the answer has ended for us; that is not idleness.
+    fn wrote(&self, blocked: bool) {
+        if self.blocked.load(Relaxed) != blocked {
+            self.blocked.store(blocked, Relaxed);
+            self.idle_since.store(self.now(), Relaxed);
+        }
+    }
+
+    /// When the connection has waited long enough for its client; `None` while the
+    /// client waits for us.
+    fn deadline(&self, limits: &Limits) -> Option<Instant> {
+        let after = |since: u64, limit| self.start + Duration::from_millis(since) + limit;
+        if self.in_flight.load(Relaxed) > 0 {
+            let waiting = self.ours.load(Relaxed) == 0;
+            return waiting.then(|| after(self.taken.load(Relaxed), limits.stall));
+        }
+        let idle = after(self.idle_since.load(Relaxed), limits.idle);
+        match self.header_since.load(Relaxed) {
+            Self::NONE => Some(idle),
+            since => Some(after(since, limits.header).min(idle)),
+        }
+    }
+}
+
+/// One request, until its answer has ended.
+#[derive(Debug)]
+pub(super) struct Busy {
+    activity: Arc<Activity>,
+    ours: bool,
+}
+
+impl Busy {
+    fn begin(activity: &Arc<Activity>, version: Version) -> Self {
+        activity.in_flight.fetch_add(1, Relaxed);
+        activity.ours.fetch_add(1, Relaxed);
+        activity.header_since.store(Activity::NONE, Relaxed);
+        activity.http2.store(version == Version::HTTP_2, Relaxed);
+        Self {
+            activity: Arc::clone(activity),
+            ours: true,
+        }
+    }
+
+    /// Whether the next part of the answer is ours to make; if not, the client has
+    /// just been given one and is to take it.
+    pub(super) fn is_ours(&mut self, ours: bool) {
+        match (self.ours, ours) {
+            (false, true) => _ = self.activity.ours.fetch_add(1, Relaxed),
+            (true, false) => _ = self.activity.ours.fetch_sub(1, Relaxed),
+            _ => {}
+        }
+        self.ours = ours;
+        if !ours {
+            self.activity.taken.store(self.activity.now(), Relaxed);
+        }
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        if self.ours {
+            self.activity.ours.fetch_sub(1, Relaxed);
+        }
+        self.activity.idle_since.store(self.activity.now(), Relaxed);
+        self.activity.in_flight.fetch_sub(1, Relaxed);
+    }
+}
+
+/// What the watchdog wants done.
+enum Verdict {
+    Fine,
+    SayGoodbye,
+    Leave,
+}
+
+/// One timer per connection, moved only when a deadline comes nearer: a busy
+/// connection does not pay for it with each request.
+struct Watchdog<'a> {
+    activity: &'a Activity,
+    limits: &'a Limits,
+    timer: Pin<Box<tokio::time::Sleep>>,
+    leaving: bool,
+}
+
+impl<'a> Watchdog<'a> {
+    fn new(activity: &'a Activity, limits: &'a Limits) -> Self {
+        let first = Instant::now() + limits.header.min(limits.idle);
+        Self {
+            activity,
+            limits,
+            timer: Box::pin(tokio::time::sleep_until(first)),
+            leaving: false,
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Verdict {
+        loop {
+            let deadline = self.activity.deadline(self.limits);
+            if !self.leaving
+                && let Some(at) = deadline
+                && at < self.timer.deadline()
+            {
+                self.timer.as_mut().reset(at);
+            }
+            if self.timer.as_mut().poll(cx).is_pending() {
+                return Verdict::Fine;
+            }
+            let now = Instant::now();
+            match deadline {
+                Some(at) if at <= now && self.leaving => return Verdict::Leave,
+                Some(at) if at <= now => {
+                    self.leaving = true;
+                    self.timer.as_mut().reset(now + FAREWELL);
+                    return Verdict::SayGoodbye;
+                }
+                Some(at) => self.timer.as_mut().reset(at),
+                // The end of an HTTP/2 answer may pass unseen; look again.
+                None => self.timer.as_mut().reset(now + self.limits.header),
+            }
+        }
+    }
+}
+
+/// The bytes of a connection.
+pub(super) enum Io {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// A connection's bytes, its place among the connections counted, and its clock.
+/// Lives as long as the connection, also when it is upgraded.
+struct Transport {
+    io: Io,
+    activity: Arc<Activity>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl AsyncRead for Transport {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        let before = buf.filled().len();
+        let result = match &mut self.io {
+            Io::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
+            Io::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+        };
+        if buf.filled().len() > before {
+            self.activity.received();
+        }
+        result
+    }
+}
+
+impl AsyncWrite for Transport {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        let result = match &mut self.io {
+            Io::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
+            Io::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
+        };
+        self.activity.wrote(result.is_pending());
+        result
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[std::io::IoSlice<'_>],
+    ) -> Poll<std::io::Result<usize>> {
+        let result = match &mut self.io {
+            Io::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Io::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+        };
+        self.activity.wrote(result.is_pending());
+        result
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match &self.io {
+            Io::Plain(stream) => stream.is_write_vectored(),
+            Io::Tls(stream) => stream.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        match &mut self.io {
+            Io::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Io::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        match &mut self.io {
+            Io::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Io::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The deadline in milliseconds after the connection began.
+    fn deadline(activity: &Activity) -> Option<u128> {
+        let limits = Limits::default();
+        let at = activity.deadline(&limits)?;
+        Some(at.duration_since(activity.start).as_millis())
+    }
+
+    /// Lets the connection's clock move on.
+    fn tick(activity: &Activity) -> u128 {
+        let before = activity.now();
+        while activity.now() == before {
+            std::thread::yield_now();
+        }
+        u128::from(activity.now())
+    }
+
+    #[test]
+    fn a_connection_begins_with_a_header_and_then_idles() {
+        let activity = Arc::new(Activity::new());
+        assert_eq!(deadline(&activity), Some(10_000));
+        let busy = Busy::begin(&activity, Version::HTTP_11);
+        assert_eq!(deadline(&activity), None);
+        let ended = tick(&activity);
+        drop(busy);
+        let idle = deadline(&activity).unwrap();
+        assert!(idle >= ended + 60_000);
+        // The next header begins with its first byte, not with each of them.
+        let began = tick(&activity);
+        activity.received();
+        let header = deadline(&activity).unwrap();
+        assert!((began + 10_000..idle).contains(&header));
+        tick(&activity);
+        activity.received();
+        assert_eq!(deadline(&activity), Some(header));
+    }
+
+    #[test]
+    fn bytes_on_http2_keep_nothing_alive() {
+        let activity = Arc::new(Activity::new());
+        drop(Busy::begin(&activity, Version::HTTP_2));
+        let idle = deadline(&activity);
+        tick(&activity);
+        activity.received();
+        activity.wrote(false);
+        assert_eq!(deadline(&activity), idle);
+    }
+
+    #[test]
+    fn a_client_that_still_takes_the_end_of_an_answer_is_not_idle() {
+        let activity = Arc::new(Activity::new());
+        drop(Busy::begin(&activity, Version::HTTP_11));
+        activity.wrote(true);
+        let before = deadline(&activity).unwrap();
+        tick(&activity);
+        activity.wrote(true);
+        assert_eq!(deadline(&activity), Some(before), "no progress");
+        activity.wrote(false);
+        assert!(deadline(&activity).unwrap() > before);
+    }
+
+    #[test]
+    fn while_one_answer_waits_for_us_the_client_owes_nothing() {
+        let activity = Arc::new(Activity::new());
+        let mut first = Busy::begin(&activity, Version::HTTP_2);
+        let second = Busy::begin(&activity, Version::HTTP_2);
+        first.is_ours(false);
+        assert_eq!(deadline(&activity), None);
+        drop(second);
+        assert!(deadline(&activity).is_some(), "it is to take the first");
+        first.is_ours(true);
+        assert_eq!(deadline(&activity), None);
+    }
+}

@@ -1,0 +1,234 @@
+//! From a request to whoever answers it.
+
+use std::error::Error;
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, HeaderValue, LOCATION,
+};
+use http::uri::Authority;
+use http::{Method, Request, Response, StatusCode, Version};
+use http_body_util::BodyExt;
+use hyper::body::{Body as _, Bytes, Incoming};
+
+use super::body::Body;
+use super::connection::Connection;
+use super::files::Files;
+use super::page::Page;
+use super::proxy::Proxy;
+use super::redirect::Redirector;
+use crate::certificates::{Asked, Certificates};
+
+/// Most of an unwanted body that is read, in bytes, and for how long.
+const DISCARDED: usize = 64 * 1024;
+const DISCARDED_WITHIN: Duration = Duration::from_secs(1);
+
+/// Whoever answers a listener's requests.
+#[derive(Debug)]
+pub(super) enum Handler {
+    Page(Page),
+    Files(Files),
+    Proxy(Box<Proxy>),
+    /// Answers challenges, and sends clients of a plain port to https.
+    Redirect(Redirector),
+    /// Sends clients that speak plain HTTP on a TLS port to https.
+    SwitchToTls(Option<Arc<dyn Certificates>>),
+}
+
+impl Handler {
+    /// Answers one request.
+    pub(super) async fn respond(
+        &self,
+        request: Request<Incoming>,
+        connection: &Connection,
+    ) -> Response<Body> {
+        let head = request.method() == Method::HEAD;
+        let response = self.answer(request, connection).await;
+        if head {
+            without_body(response)
+        } else {
+            response
+        }
+    }
+
+    async fn answer(&self, request: Request<Incoming>, connection: &Connection) -> Response<Body> {
+        let host = match check(&request) {
+            Ok(host) => host,
+            Err(refusal) => {
+                discard_body(request).await;
+                return *refusal;
+            }
+        };
+        match self {
+            Self::Proxy(proxy) => proxy.respond(request, host, connection).await,
+            Self::Page(page) => page.respond(&discard_body(request).await, connection),
+            Self::Files(files) => files.respond(discard_body(request).await).await,
+            Self::Redirect(redirector) => {
+                redirector.respond(&discard_body(request).await, host.as_ref(), connection)
+            }
+            Self::SwitchToTls(certificates) => {
+                let request = discard_body(request).await;
+                switch_to_tls(&request, host.as_ref(), connection, certificates.as_deref())
+            }
+        }
+    }
+}
+
+/// Reads away a body that nobody wants, when it is short: an answer that comes
+/// before the body's end is an error to some clients, curl over HTTP/2 among them.
+async fn discard_body(request: Request<Incoming>) -> Request<()> {
+    let (parts, mut body) = request.into_parts();
+    let reading = async {
+        let mut read = 0;
+        while let Some(Ok(frame)) = body.frame().await {
+            read += frame.data_ref().map_or(0, Bytes::len);
+            if read > DISCARDED {
+                return;
+            }
+        }
+    };
+    // A client that expects 100 has not sent its body yet, and need not.
+    if !parts.headers.contains_key(EXPECT) {
+        // Too long or too slow: the connection ends with the answer.
+        let _ = tokio::time::timeout(DISCARDED_WITHIN, reading).await;
+    }
+    Request::from_parts(parts, ())
+}
+
+/// The answer to HEAD: hyper leaves the body away on HTTP/1, not on HTTP/2.
+fn without_body(response: Response<Body>) -> Response<Body> {
+    let length = response.body().size_hint().exact();
+    let mut response = response.map(|_| Body::empty());
+    if let Some(length) = length.filter(|&length| length > 0) {
+        let headers = response.headers_mut();
+        headers.entry(CONTENT_LENGTH).or_insert(length.into());
+    }
+    response
+}
+
+/// Refuses what no handler should see, and finds the host that is asked for;
+/// only HTTP/1.0 may name none.
+fn check<B>(request: &Request<B>) -> Result<Option<Authority>, Box<Response<Body>>> {
+    let bad = |reason| Box::new(text(StatusCode::BAD_REQUEST, reason));
+    if request.method() == Method::CONNECT || request.method() == Method::TRACE {
+        let mut refusal = text(StatusCode::NOT_IMPLEMENTED, "this method is not supported");
+        refusal.headers_mut().insert(CACHE_CONTROL, NO_STORE);
+        return Err(Box::new(refusal));
+    }
+    if !request.uri().path().starts_with('/') {
+        return Err(bad("the request target is not a path"));
+    }
+    let mut hosts = request.headers().get_all(HOST).iter();
+    let host = hosts.next();
+    if hosts.next().is_some() {
+        return Err(bad("there is more than one Host header"));
+    }
+    let host = match host.map(|host| Authority::try_from(host.as_bytes())) {
+        Some(Err(_)) => return Err(bad("the Host header is malformed")),
+        Some(Ok(host)) => Some(host),
+        None => None,
+    };
+    if host.is_none() && request.version() == Version::HTTP_11 {
+        return Err(bad("there is no Host header"));
+    }
+    // RFC 9112 §3.2.2: an authority in the request target wins. RFC 9113 §8.3.1: on
+    // HTTP/2 the two must not differ.
+    let target = request.uri().authority();
+    if request.version() == Version::HTTP_2
+        && let (Some(target), Some(host)) = (target, &host)
+        && target != host
+    {
+        return Err(bad("Host and :authority differ"));
+    }
+    let host = target.cloned().or(host);
+    if host.as_ref().is_some_and(|h| h.as_str().contains('@')) {
+        return Err(bad("the host has a user name"));
+    }
+    Ok(host)
+}
+
+/// The request's place at https on `port`, when its host is one of ours.
+pub(super) fn https_location(
+    request: &Request<()>,
+    host: &Authority,
+    port: u16,
+    connection: &Connection,
+    certificates: &dyn Certificates,
+) -> Option<HeaderValue> {
+    let name = host.host();
+    let address = name.trim_matches(['[', ']']).parse().ok();
+    certificates.find(Asked {
+        server_name: address.is_none().then_some(name),
+        local: address.unwrap_or_else(|| connection.local.ip()),
+    })?;
+    let port = if port == 443 {
+        String::new()
+    } else {
+        format!(":{port}")
+    };
+    let path = request.uri().path_and_query().map_or("/", |p| p.as_str());
+    HeaderValue::try_from(format!("https://{name}{port}{path}")).ok()
+}
+
+/// A redirect to https on the same port when the host is one of ours, else words.
+fn switch_to_tls(
+    request: &Request<()>,
+    host: Option<&Authority>,
+    connection: &Connection,
+    certificates: Option<&dyn Certificates>,
+) -> Response<Body> {
+    let location = host.zip(certificates).and_then(|(host, certificates)| {
+        let port = connection.local.port();
+        https_location(request, host, port, connection, certificates)
+    });
+    let words = "this port speaks HTTPS: begin the address with https://";
+    let Some(location) = location else {
+        return text(StatusCode::BAD_REQUEST, words);
+    };
+    let mut response = text(StatusCode::PERMANENT_REDIRECT, words);
+    response.headers_mut().insert(LOCATION, location);
+    // Browsers keep a 308 for good, and this port may serve something else one day.
+    response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
+    response
+}
+
+/// Keeps an answer out of caches.
+pub(super) const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+
+/// A short answer in words, for people.
+pub(super) fn text(status: StatusCode, words: &str) -> Response<Body> {
+    let reason = status.canonical_reason().unwrap_or_default();
+    let body = Body::bytes(format!("{} {reason}: {words}\n", status.as_u16()));
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response.headers_mut().insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
+    response
+}
+
+/// 405 for what can only be read.
+pub(super) fn read_only() -> Response<Body> {
+    let mut response = text(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "this can be read with GET and HEAD, nothing else",
+    );
+    response
+        .headers_mut()
+        .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+    response
+}
+
+/// An error and what caused it, in one line.
+pub(super) fn causes(error: &(dyn Error + 'static)) -> String {
+    let mut line = error.to_string();
+    let mut below = error.source();
+    while let Some(cause) = below {
+        let _ = write!(line, ": {cause}");
+        below = cause.source();
+    }
+    line
+}

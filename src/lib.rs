@@ -29,3 +29,6 @@ pub mod renew;
 
 // The server knows certificates by name, never who issued them.
 pub mod server;
+
+// Inspection: what is there, and who trusts it.
+pub mod inspect;

@@ -18,6 +18,7 @@ mod csr;
 #[cfg(feature = "acme")]
 mod dns;
 mod house;
+mod inspect;
 mod layers;
 mod ledger;
 #[cfg(feature = "p12")]

@@ -32,3 +32,4 @@ pub mod server;
 
 // Inspection: what is there, and who trusts it.
 pub mod inspect;
+pub mod trust;

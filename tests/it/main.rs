@@ -27,3 +27,4 @@ mod pki;
 mod server;
 mod store;
 mod support;
+mod trust;

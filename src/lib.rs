@@ -33,3 +33,6 @@ pub mod server;
 // Inspection: what is there, and who trusts it.
 pub mod inspect;
 pub mod trust;
+
+// Composition: one match over what a server may be.
+pub mod serve;

@@ -36,3 +36,6 @@ pub mod trust;
 
 // Composition: one match over what a server may be.
 pub mod serve;
+
+// The edge: flags in, words and exit codes out.
+pub mod cli;

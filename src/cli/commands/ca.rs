@@ -1,0 +1,52 @@
+//! `certmint ca …`.
+
+mod backup;
+mod init;
+mod issue;
+mod list;
+mod revoke;
+mod rotate;
+mod sign;
+mod status;
+mod trust;
+
+use std::sync::Arc;
+
+use crate::cli::args::{CaCommand, PassphraseArgs};
+use crate::cli::report::{CliError, Exit, Printer};
+use crate::cli::resolve::Context;
+use crate::pki::{Authority, PrivateCa};
+
+pub(super) use init::{announce, ensure};
+
+pub(super) fn run(
+    command: CaCommand,
+    context: &mut Context,
+    printer: &mut Printer,
+) -> Result<Exit, CliError> {
+    match command {
+        CaCommand::Init(args) => init::run(args, context, printer),
+        CaCommand::Status(args) => status::run(&args, context, printer),
+        CaCommand::Issue(args) => issue::run(&args, context, printer),
+        CaCommand::Sign(args) => sign::run(args, context, printer),
+        CaCommand::List(args) => list::run(args, context, printer),
+        CaCommand::Revoke(args) => revoke::revoke(&args, context, printer),
+        CaCommand::Crl(args) => revoke::crl(&args, context, printer),
+        CaCommand::Rotate(command) => rotate::run(command, context, printer),
+        CaCommand::Trust(command) => trust::run(command, context, printer),
+        CaCommand::Backup(args) => backup::backup(&args, context, printer),
+        CaCommand::Restore(args) => backup::restore(&args, context, printer),
+    }
+}
+
+/// Opens the CA for signing, asking for its passphrase when its key has one.
+fn open_ca(context: &mut Context, args: &PassphraseArgs) -> Result<PrivateCa, CliError> {
+    let authority = Authority::open(&context.home)?;
+    let encrypted = authority.active().key.is_encrypted();
+    let passphrase = context.ca_passphrase(encrypted, args)?;
+    Ok(PrivateCa::open(
+        &context.home,
+        passphrase.as_ref(),
+        Arc::clone(&context.clock),
+    )?)
+}

@@ -1,0 +1,180 @@
+//! `certmint ca revoke` and `certmint ca crl`.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::open_ca;
+use crate::cli::args::{CrlArgs, RevokeArgs};
+use crate::cli::report::{CliError, Exit, Printer};
+use crate::cli::resolve::Context;
+use crate::clock::{Duration, Timestamp, rfc3339};
+use crate::identifier::{CertId, Identifier, quoted};
+use crate::pki::PublishedCrl;
+use crate::pki::ledger::{Entry, Filter, Ledger, Reason, Revoke, Role, serial_from_hex};
+use crate::store::disk;
+
+/// Days until the next CRL is due, when a revocation makes one.
+const CRL_DAYS: i64 = 7;
+
+pub(super) fn revoke(
+    args: &RevokeArgs,
+    context: &mut Context,
+    printer: &mut Printer,
+) -> Result<Exit, CliError> {
+    // Opened first: a revocation that no CRL can tell of would be half done.
+    let ca = open_ca(context, &args.passphrase)?;
+    let ledger = ca.authority().ledger()?;
+    let now = context.now();
+    let targets = find(&ledger, &args.target, now)?;
+    let mut lines = Vec::new();
+    for entry in &targets {
+        let outcome = ledger.revoke(&entry.serial, args.reason, now)?;
+        lines.push(Line::new(entry, outcome));
+    }
+    let published = ca.publish_crls(Duration::days(CRL_DAYS))?;
+    if args.json {
+        printer.json(&serde_json::json!({
+            "schema": "certmint.revoke/1",
+            "revoked": lines,
+            "crls": published.iter().map(|crl| &crl.path).collect::<Vec<_>>(),
+        }));
+        return Ok(Exit::Done);
+    }
+    for line in &lines {
+        printer.result(&line.text());
+    }
+    print_crls(&published, printer);
+    Ok(Exit::Done)
+}
+
+/// What a person may mean: one serial number, or all valid certificates of an id
+/// or name.
+fn find(ledger: &Ledger, target: &str, now: Timestamp) -> Result<Vec<Entry>, CliError> {
+    if let Some(entry) = serial_from_hex(target).and_then(|s| ledger.by_serial(&s).transpose()) {
+        let entry = entry?;
+        return match entry.role {
+            Role::Leaf => Ok(vec![entry]),
+            _ => Err(
+                CliError::usage(format!("`{}` is a CA certificate", quoted(target)))
+                    .hint("replace it with `certmint ca rotate`".to_owned()),
+            ),
+        };
+    }
+    let id: Option<CertId> = target.parse().ok();
+    let name = Identifier::parse(target).ok();
+    let mut found = Vec::new();
+    let filter = Filter {
+        not_expired_at: Some(now),
+        role: Some(Role::Leaf),
+        name,
+        ..Filter::default()
+    };
+    if filter.name.is_some() {
+        ledger.for_each(&filter, |entry| found.push(entry))?;
+    }
+    if let (true, Some(id)) = (found.is_empty(), id) {
+        found.extend(
+            ledger
+                .newest_by_id(&id)?
+                .filter(|entry| entry.not_after >= now),
+        );
+    }
+    if found.is_empty() {
+        return Err(CliError::failed(anyhow::anyhow!(
+            "no valid certificate has the serial number, name or id `{}`",
+            quoted(target)
+        ))
+        .hint("look for it with `certmint ca list`".to_owned()));
+    }
+    Ok(found)
+}
+
+/// One certificate of `certmint.revoke/1`.
+#[derive(Serialize)]
+struct Line {
+    serial: String,
+    names: Vec<Identifier>,
+    revoked_at: String,
+    reason: Reason,
+    already: bool,
+}
+
+impl Line {
+    fn new(entry: &Entry, outcome: Revoke) -> Self {
+        let (already, revocation) = match outcome {
+            Revoke::Done(revocation) => (false, revocation),
+            Revoke::Already(revocation) => (true, revocation),
+        };
+        Self {
+            serial: entry.serial_hex(),
+            names: entry.names.clone(),
+            revoked_at: rfc3339(revocation.at),
+            reason: revocation.reason,
+            already,
+        }
+    }
+
+    fn text(&self) -> String {
+        let names = crate::identifier::summary(&self.names);
+        if self.already {
+            return format!(
+                "{}  {names}  was revoked before, at {} ({})\n",
+                self.serial, self.revoked_at, self.reason
+            );
+        }
+        format!("{}  {names}  revoked ({})\n", self.serial, self.reason)
+    }
+}
+
+pub(super) fn crl(
+    args: &CrlArgs,
+    context: &mut Context,
+    printer: &mut Printer,
+) -> Result<Exit, CliError> {
+    if args.der && args.out.is_none() {
+        return Err(CliError::usage("`--der` is for a copy")
+            .hint("name its file with `--out FILE`".to_owned()));
+    }
+    let ca = open_ca(context, &args.passphrase)?;
+    let published = ca.publish_crls(Duration::days(i64::from(args.days)))?;
+    let newest = published.last();
+    match (&args.out, newest) {
+        (Some(out), Some(crl)) => write_out(out, crl, args.der, printer)?,
+        _ => print_crls(&published, printer),
+    }
+    Ok(Exit::Done)
+}
+
+/// Copies the newest intermediate's list; those of older ones lie in `ca/crl`.
+fn write_out(
+    out: &Path,
+    crl: &PublishedCrl,
+    der: bool,
+    printer: &mut Printer,
+) -> Result<(), CliError> {
+    const READABLE: u32 = 0o644;
+    let path = if der {
+        crl.path.clone()
+    } else {
+        crl.path.with_extension("crl.pem")
+    };
+    let bytes = disk::read(&path)?;
+    if out.as_os_str() == "-" {
+        printer.result_bytes(&bytes);
+        return Ok(());
+    }
+    Ok(disk::replace(out, &bytes, READABLE)?)
+}
+
+fn print_crls(published: &[PublishedCrl], printer: &mut Printer) {
+    for crl in published {
+        printer.result(&format!(
+            "crl of {}  number {}  next due {}  {}\n",
+            crl.issuer,
+            crl.status.number,
+            rfc3339(crl.status.next_update),
+            crl.path.display()
+        ));
+    }
+}

@@ -17,6 +17,7 @@ mod crl;
 mod csr;
 #[cfg(feature = "acme")]
 mod dns;
+mod generated;
 mod house;
 mod inspect;
 mod layers;

@@ -1,0 +1,338 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_certmint_global_optspecs
+    string join \n home= q/quiet v/verbose color= log-format= h/help V/version
+end
+
+function __fish_certmint_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_certmint_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_certmint_using_subcommand
+    set -l cmd (__fish_certmint_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c certmint -n "__fish_certmint_needs_command" -l home -d 'State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]' -r -F
+complete -c certmint -n "__fish_certmint_needs_command" -l color -d 'When to use colour; NO_COLOR is honoured [env: CERTMINT_COLOR]' -r -f -a "auto\t'On a terminal'
+always\t'Also into a pipe'
+never\t'Never'"
+complete -c certmint -n "__fish_certmint_needs_command" -l log-format -d 'How messages of long-running commands look [env: CERTMINT_LOG_FORMAT]' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c certmint -n "__fish_certmint_needs_command" -s q -l quiet -d 'Say only what went wrong [env: CERTMINT_QUIET]'
+complete -c certmint -n "__fish_certmint_needs_command" -s v -l verbose -d 'Say more; twice for everything'
+complete -c certmint -n "__fish_certmint_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c certmint -n "__fish_certmint_needs_command" -s V -l version -d 'Print version'
+complete -c certmint -n "__fish_certmint_needs_command" -f -a "ca" -d 'Run a private certificate authority'
+complete -c certmint -n "__fish_certmint_needs_command" -f -a "renew" -d 'Renew every certificate that is due'
+complete -c certmint -n "__fish_certmint_needs_command" -f -a "inspect" -d 'Show what a file, a directory or a live endpoint holds, and what is wrong with it'
+complete -c certmint -n "__fish_certmint_needs_command" -f -a "serve-ca" -d 'Serve over TLS with a certificate of the private CA'
+complete -c certmint -n "__fish_certmint_needs_command" -f -a "serve-custom" -d 'Serve over TLS with a certificate and key from files'
+complete -c certmint -n "__fish_certmint_needs_command" -f -a "serve-insecure" -d 'Serve plain HTTP, for trying things out'
+complete -c certmint -n "__fish_certmint_needs_command" -f -a "completions" -d 'Print the completion script of a shell'
+complete -c certmint -n "__fish_certmint_needs_command" -f -a "generate" -d 'Render man pages or completion scripts into a directory'
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and not __fish_seen_subcommand_from init status issue sign list revoke crl rotate trust backup restore" -l home -d 'State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and not __fish_seen_subcommand_from init status issue sign list revoke crl rotate trust backup restore" -l color -d 'When to use colour; NO_COLOR is honoured [env: CERTMINT_COLOR]' -r -f -a "auto\t'On a terminal'
+always\t'Also into a pipe'
+never\t'Never'"
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and not __fish_seen_subcommand_from init status issue sign list revoke crl rotate trust backup restore" -l log-format -d 'How messages of long-running commands look [env: CERTMINT_LOG_FORMAT]' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and not __fish_seen_subcommand_from init status issue sign list revoke crl rotate trust backup restore" -s q -l quiet -d 'Say only what went wrong [env: CERTMINT_QUIET]'
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and not __fish_seen_subcommand_from init status issue sign list revoke crl rotate trust backup restore" -s v -l verbose -d 'Say more; twice for everything'
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and not __fish_seen_subcommand_from init status issue sign list revoke crl rotate trust backup restore" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and not __fish_seen_subcommand_from init status issue sign list revoke crl rotate trust backup restore" -s V -l version -d 'Print version'
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and not __fish_seen_subcommand_from init status issue sign list revoke crl rotate trust backup restore" -f -a "init" -d 'Make a root and an intermediate in one go'
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and not __fish_seen_subcommand_from init status issue sign list revoke crl rotate trust backup restore" -f -a "status" -d 'Show the hierarchy and everything issued, worst first'
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and not __fish_seen_subcommand_from init status issue sign list revoke crl rotate trust backup restore" -f -a "issue" -d 'Issue certificates for names, with new keys'
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and not __fish_seen_subcommand_from init status issue sign list revoke crl rotate trust backup restore" -f -a "sign" -d 'Issue a certificate for a certificate signing request'
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and not __fish_seen_subcommand_from init status issue sign list revoke crl rotate trust backup restore" -f -a "list" -d 'List the certificates ever issued, soonest to expire first'
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and not __fish_seen_subcommand_from init status issue sign list revoke crl rotate trust backup restore" -f -a "revoke" -d 'Revoke a certificate and sign a fresh CRL'
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and not __fish_seen_subcommand_from init status issue sign list revoke crl rotate trust backup restore" -f -a "crl" -d 'Sign a fresh CRL'
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and not __fish_seen_subcommand_from init status issue sign list revoke crl rotate trust backup restore" -f -a "rotate" -d 'Replace the intermediate or the root, without breaking clients'
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and not __fish_seen_subcommand_from init status issue sign list revoke crl rotate trust backup restore" -f -a "trust" -d 'Install the root where programs look for trusted roots'
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and not __fish_seen_subcommand_from init status issue sign list revoke crl rotate trust backup restore" -f -a "backup" -d 'Copy the CA and its certificates into one archive, while it runs'
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and not __fish_seen_subcommand_from init status issue sign list revoke crl rotate trust backup restore" -f -a "restore" -d 'Bring a CA back from an archive'
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from init" -l name -d 'Name of the CA, as it stands in its certificates [default: the host\'s name and "CA"] [env: CERTMINT_CA_INIT_NAME]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from init" -l org -d 'Organisation in the subjects [default: the CA\'s name] [env: CERTMINT_CA_INIT_ORG]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from init" -l country -d 'Country in the subjects, two letters [env: CERTMINT_CA_INIT_COUNTRY]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from init" -l key-type -d 'Key type of root and intermediate: p256, p384, ed25519, rsa3072, rsa4096 [env: CERTMINT_CA_INIT_KEY_TYPE]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from init" -l root-days -d 'Life of the root in days [env: CERTMINT_CA_INIT_ROOT_DAYS]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from init" -l intermediate-days -d 'Life of the intermediate in days [env: CERTMINT_CA_INIT_INTERMEDIATE_DAYS]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from init" -l permit -d 'Constrain the CA to these domains and address ranges; repeatable or with commas [env: CERTMINT_CA_INIT_PERMIT]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from init" -l crl-url -d 'Where the CRLs are published, for certificates that live over 7 days: a plain http directory, under which each issuer\'s list is `<issuer>.crl` [env: CERTMINT_CA_INIT_CRL_URL]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from init" -l passphrase-file -d 'Encrypt both keys with the passphrase on FILE\'s first line; `-` is standard input [env: CERTMINT_CA_INIT_PASSPHRASE_FILE]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from init" -l root-passphrase-file -d 'Encrypt the root key with another passphrase than the intermediate\'s [env: CERTMINT_CA_INIT_ROOT_PASSPHRASE_FILE]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from init" -l root-out -d 'Put the root key into DIR (a removable disk, say) and not into the state directory [env: CERTMINT_CA_INIT_ROOT_OUT]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from init" -l home -d 'State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from init" -l color -d 'When to use colour; NO_COLOR is honoured [env: CERTMINT_COLOR]' -r -f -a "auto\t'On a terminal'
+always\t'Also into a pipe'
+never\t'Never'"
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from init" -l log-format -d 'How messages of long-running commands look [env: CERTMINT_LOG_FORMAT]' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from init" -l encrypt -d 'Encrypt both keys and ask for the passphrase on the terminal [env: CERTMINT_CA_INIT_ENCRYPT]'
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from init" -l if-missing -d 'Do nothing when there is a CA already [env: CERTMINT_CA_INIT_IF_MISSING]'
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from init" -l force -d 'Replace the CA; the old one is moved to backup/'
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from init" -l json -d 'Print the result as JSON [env: CERTMINT_CA_INIT_JSON]'
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from init" -s q -l quiet -d 'Say only what went wrong [env: CERTMINT_QUIET]'
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from init" -s v -l verbose -d 'Say more; twice for everything'
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from init" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from init" -s V -l version -d 'Print version'
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from status" -l days -d 'Count a certificate as due when it expires within N days, whatever its life [env: CERTMINT_CA_STATUS_DAYS]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from status" -l fail-on -d 'Least severity that gives exit code 3 (warn) or 4 (critical) [env: CERTMINT_CA_STATUS_FAIL_ON]' -r -f -a "warn\t'Exit 3 on warnings, 4 on anything critical'
+critical\t'Exit 4 on anything critical'
+never\t'Exit 0 whatever is found'"
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from status" -l home -d 'State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from status" -l color -d 'When to use colour; NO_COLOR is honoured [env: CERTMINT_COLOR]' -r -f -a "auto\t'On a terminal'
+always\t'Also into a pipe'
+never\t'Never'"
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from status" -l log-format -d 'How messages of long-running commands look [env: CERTMINT_LOG_FORMAT]' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from status" -l all -d 'Show every certificate, also a thousand healthy ones'
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from status" -l json -d 'Print the status as JSON [env: CERTMINT_CA_STATUS_JSON]'
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from status" -s q -l quiet -d 'Say only what went wrong [env: CERTMINT_QUIET]'
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from status" -s v -l verbose -d 'Say more; twice for everything'
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from status" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from status" -s V -l version -d 'Print version'
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from issue" -l from -d 'Issue one certificate for each line of FILE: `name[,name…]`; `-` is standard input [env: CERTMINT_CA_ISSUE_FROM]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from issue" -l days -d 'Life in days, at most 825 [default: 90] [env: CERTMINT_CA_ISSUE_DAYS]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from issue" -l key-type -d 'Kind of key: p256, p384, p521, ed25519, rsa2048, rsa3072, rsa4096 [env: CERTMINT_CA_ISSUE_KEY_TYPE]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from issue" -l id -d 'Keep it under this id instead of the first name [env: CERTMINT_CA_ISSUE_ID]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from issue" -l out -d 'Copy key and chain into DIR, now and at each renewal (with --from: DIR/<id>) [env: CERTMINT_CA_ISSUE_OUT]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from issue" -l mode -d 'Mode of the copied files that hold a key, octal [env: CERTMINT_CA_ISSUE_MODE]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from issue" -l owner -d 'Owner of the copied files [env: CERTMINT_CA_ISSUE_OWNER]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from issue" -l group -d 'Group of the copied files [env: CERTMINT_CA_ISSUE_GROUP]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from issue" -l p12 -d 'Also write key and chain as PKCS#12 to FILE [env: CERTMINT_CA_ISSUE_P12]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from issue" -l p12-passphrase-file -d 'Passphrase of the PKCS#12 file: FILE\'s first line; asked for on a terminal when not given [env: CERTMINT_CA_ISSUE_P12_PASSPHRASE_FILE]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from issue" -l deploy-hook -d 'Command to run after each renewal, split like a shell line but run without a shell [env: CERTMINT_CA_ISSUE_DEPLOY_HOOK]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from issue" -l passphrase-file -d 'Passphrase of the CA\'s intermediate key: FILE\'s first line; `-` is standard input, a descriptor is /dev/fd/N; asked for on a terminal when not given [env: CERTMINT_CA_ISSUE_PASSPHRASE_FILE]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from issue" -l home -d 'State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from issue" -l color -d 'When to use colour; NO_COLOR is honoured [env: CERTMINT_COLOR]' -r -f -a "auto\t'On a terminal'
+always\t'Also into a pipe'
+never\t'Never'"
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from issue" -l log-format -d 'How messages of long-running commands look [env: CERTMINT_LOG_FORMAT]' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from issue" -l client -d 'For a client (mTLS) rather than a server [env: CERTMINT_CA_ISSUE_CLIENT]'
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from issue" -l both -d 'For a client and a server [env: CERTMINT_CA_ISSUE_BOTH]'
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from issue" -l reuse-key -d 'Renew with the same key instead of a new one [env: CERTMINT_CA_ISSUE_REUSE_KEY]'
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from issue" -l csr-only -d 'Only make a key and a signing request, in the directory of --out; nothing is issued'
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from issue" -l json -d 'Print the result as JSON [env: CERTMINT_CA_ISSUE_JSON]'
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from issue" -s q -l quiet -d 'Say only what went wrong [env: CERTMINT_QUIET]'
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from issue" -s v -l verbose -d 'Say more; twice for everything'
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from issue" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from issue" -s V -l version -d 'Print version'
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from sign" -l name -d 'Issue for these names instead of those in the request; repeatable or with commas [env: CERTMINT_CA_SIGN_NAME]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from sign" -l days -d 'Life in days, at most 825 [default: 90] [env: CERTMINT_CA_SIGN_DAYS]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from sign" -l out -d 'Write the chain to FILE instead of standard output [env: CERTMINT_CA_SIGN_OUT]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from sign" -l passphrase-file -d 'Passphrase of the CA\'s intermediate key: FILE\'s first line; `-` is standard input, a descriptor is /dev/fd/N; asked for on a terminal when not given [env: CERTMINT_CA_SIGN_PASSPHRASE_FILE]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from sign" -l home -d 'State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from sign" -l color -d 'When to use colour; NO_COLOR is honoured [env: CERTMINT_COLOR]' -r -f -a "auto\t'On a terminal'
+always\t'Also into a pipe'
+never\t'Never'"
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from sign" -l log-format -d 'How messages of long-running commands look [env: CERTMINT_LOG_FORMAT]' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from sign" -l client -d 'For a client (mTLS) rather than a server [env: CERTMINT_CA_SIGN_CLIENT]'
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from sign" -l both -d 'For a client and a server [env: CERTMINT_CA_SIGN_BOTH]'
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from sign" -s q -l quiet -d 'Say only what went wrong [env: CERTMINT_QUIET]'
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from sign" -s v -l verbose -d 'Say more; twice for everything'
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from sign" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from sign" -s V -l version -d 'Print version'
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from list" -l expiring -d 'Only what expires within this time, such as `30d` [env: CERTMINT_CA_LIST_EXPIRING]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from list" -l name -d 'Only certificates with a name like this; `*` and `?` stand for any characters [env: CERTMINT_CA_LIST_NAME]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from list" -l limit -d 'At most N rows [env: CERTMINT_CA_LIST_LIMIT]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from list" -l home -d 'State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from list" -l color -d 'When to use colour; NO_COLOR is honoured [env: CERTMINT_COLOR]' -r -f -a "auto\t'On a terminal'
+always\t'Also into a pipe'
+never\t'Never'"
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from list" -l log-format -d 'How messages of long-running commands look [env: CERTMINT_LOG_FORMAT]' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from list" -l revoked -d 'Only what was revoked [env: CERTMINT_CA_LIST_REVOKED]'
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from list" -l all -d 'Also what has expired'
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from list" -l json -d 'Print the list as JSON [env: CERTMINT_CA_LIST_JSON]'
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from list" -s q -l quiet -d 'Say only what went wrong [env: CERTMINT_QUIET]'
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Say more; twice for everything'
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from list" -s V -l version -d 'Print version'
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from revoke" -l reason -d 'Why (RFC 5280 §5.3.1): unspecified, keyCompromise, affiliationChanged, superseded, cessationOfOperation, privilegeWithdrawn [env: CERTMINT_CA_REVOKE_REASON]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from revoke" -l passphrase-file -d 'Passphrase of the CA\'s intermediate key: FILE\'s first line; `-` is standard input, a descriptor is /dev/fd/N; asked for on a terminal when not given [env: CERTMINT_CA_REVOKE_PASSPHRASE_FILE]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from revoke" -l home -d 'State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from revoke" -l color -d 'When to use colour; NO_COLOR is honoured [env: CERTMINT_COLOR]' -r -f -a "auto\t'On a terminal'
+always\t'Also into a pipe'
+never\t'Never'"
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from revoke" -l log-format -d 'How messages of long-running commands look [env: CERTMINT_LOG_FORMAT]' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from revoke" -l json -d 'Print the result as JSON [env: CERTMINT_CA_REVOKE_JSON]'
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from revoke" -s q -l quiet -d 'Say only what went wrong [env: CERTMINT_QUIET]'
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from revoke" -s v -l verbose -d 'Say more; twice for everything'
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from revoke" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from revoke" -s V -l version -d 'Print version'
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from crl" -l out -d 'Write the CRL to FILE too; `-` is standard output [env: CERTMINT_CA_CRL_OUT]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from crl" -l days -d 'Days until the next CRL is due [env: CERTMINT_CA_CRL_DAYS]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from crl" -l passphrase-file -d 'Passphrase of the CA\'s intermediate key: FILE\'s first line; `-` is standard input, a descriptor is /dev/fd/N; asked for on a terminal when not given [env: CERTMINT_CA_CRL_PASSPHRASE_FILE]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from crl" -l home -d 'State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from crl" -l color -d 'When to use colour; NO_COLOR is honoured [env: CERTMINT_COLOR]' -r -f -a "auto\t'On a terminal'
+always\t'Also into a pipe'
+never\t'Never'"
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from crl" -l log-format -d 'How messages of long-running commands look [env: CERTMINT_LOG_FORMAT]' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from crl" -l der -d 'Write DER instead of PEM [env: CERTMINT_CA_CRL_DER]'
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from crl" -s q -l quiet -d 'Say only what went wrong [env: CERTMINT_QUIET]'
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from crl" -s v -l verbose -d 'Say more; twice for everything'
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from crl" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from crl" -s V -l version -d 'Print version'
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from rotate" -l home -d 'State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from rotate" -l color -d 'When to use colour; NO_COLOR is honoured [env: CERTMINT_COLOR]' -r -f -a "auto\t'On a terminal'
+always\t'Also into a pipe'
+never\t'Never'"
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from rotate" -l log-format -d 'How messages of long-running commands look [env: CERTMINT_LOG_FORMAT]' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from rotate" -s q -l quiet -d 'Say only what went wrong [env: CERTMINT_QUIET]'
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from rotate" -s v -l verbose -d 'Say more; twice for everything'
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from rotate" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from rotate" -s V -l version -d 'Print version'
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from rotate" -f -a "intermediate" -d 'A new intermediate under the same root'
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from rotate" -f -a "root" -d 'A new root, cross-signed by the old one, and an intermediate under it'
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from trust" -l home -d 'State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from trust" -l color -d 'When to use colour; NO_COLOR is honoured [env: CERTMINT_COLOR]' -r -f -a "auto\t'On a terminal'
+always\t'Also into a pipe'
+never\t'Never'"
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from trust" -l log-format -d 'How messages of long-running commands look [env: CERTMINT_LOG_FORMAT]' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from trust" -s q -l quiet -d 'Say only what went wrong [env: CERTMINT_QUIET]'
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from trust" -s v -l verbose -d 'Say more; twice for everything'
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from trust" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from trust" -s V -l version -d 'Print version'
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from trust" -f -a "install" -d 'Install the root'
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from trust" -f -a "uninstall" -d 'Remove every root that certmint installed for this CA'
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from trust" -f -a "status" -d 'Say where the root is trusted'
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from backup" -l home -d 'State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from backup" -l color -d 'When to use colour; NO_COLOR is honoured [env: CERTMINT_COLOR]' -r -f -a "auto\t'On a terminal'
+always\t'Also into a pipe'
+never\t'Never'"
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from backup" -l log-format -d 'How messages of long-running commands look [env: CERTMINT_LOG_FORMAT]' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from backup" -s q -l quiet -d 'Say only what went wrong [env: CERTMINT_QUIET]'
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from backup" -s v -l verbose -d 'Say more; twice for everything'
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from backup" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from backup" -s V -l version -d 'Print version'
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from restore" -l home -d 'State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from restore" -l color -d 'When to use colour; NO_COLOR is honoured [env: CERTMINT_COLOR]' -r -f -a "auto\t'On a terminal'
+always\t'Also into a pipe'
+never\t'Never'"
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from restore" -l log-format -d 'How messages of long-running commands look [env: CERTMINT_LOG_FORMAT]' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from restore" -l force -d 'Replace the CA that is there; the old one is moved to backup/'
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from restore" -s q -l quiet -d 'Say only what went wrong [env: CERTMINT_QUIET]'
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from restore" -s v -l verbose -d 'Say more; twice for everything'
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from restore" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from restore" -s V -l version -d 'Print version'
+complete -c certmint -n "__fish_certmint_using_subcommand renew" -l deploy-hook -d 'Command to run after each renewal, split like a shell line but run without a shell; it gets CERTMINT_HOOK_ID, CERTMINT_HOOK_PATH and CERTMINT_HOOK_NAMES [env: CERTMINT_RENEW_DEPLOY_HOOK]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand renew" -l hook-timeout -d 'How long each hook may run before it is ended [default: 2m] [env: CERTMINT_RENEW_HOOK_TIMEOUT]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand renew" -l passphrase-file -d 'Passphrase of the CA\'s intermediate key: FILE\'s first line; `-` is standard input, a descriptor is /dev/fd/N; asked for on a terminal when not given [env: CERTMINT_RENEW_PASSPHRASE_FILE]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand renew" -l home -d 'State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand renew" -l color -d 'When to use colour; NO_COLOR is honoured [env: CERTMINT_COLOR]' -r -f -a "auto\t'On a terminal'
+always\t'Also into a pipe'
+never\t'Never'"
+complete -c certmint -n "__fish_certmint_using_subcommand renew" -l log-format -d 'How messages of long-running commands look [env: CERTMINT_LOG_FORMAT]' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c certmint -n "__fish_certmint_using_subcommand renew" -l dry-run -d 'Say what would be done, and when to look again, without doing it'
+complete -c certmint -n "__fish_certmint_using_subcommand renew" -l force -d 'Renew also what is not due or was put off after a failure'
+complete -c certmint -n "__fish_certmint_using_subcommand renew" -l json -d 'Print the outcome as JSON [env: CERTMINT_RENEW_JSON]'
+complete -c certmint -n "__fish_certmint_using_subcommand renew" -s q -l quiet -d 'Say only what went wrong [env: CERTMINT_QUIET]'
+complete -c certmint -n "__fish_certmint_using_subcommand renew" -s v -l verbose -d 'Say more; twice for everything'
+complete -c certmint -n "__fish_certmint_using_subcommand renew" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c certmint -n "__fish_certmint_using_subcommand renew" -s V -l version -d 'Print version'
+complete -c certmint -n "__fish_certmint_using_subcommand inspect" -l servername -d 'Name to ask an endpoint for, instead of the host in TARGET [env: CERTMINT_INSPECT_SERVERNAME]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand inspect" -l ca-file -d 'Verify an endpoint against the roots in FILE, instead of the system\'s [env: CERTMINT_INSPECT_CA_FILE]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand inspect" -l passphrase-file -d 'Passphrase of an encrypted key or PKCS#12 file: FILE\'s first line, `-` is standard input [env: CERTMINT_INSPECT_PASSPHRASE_FILE]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand inspect" -l fail-on -d 'Least severity that gives exit code 3 (warn) or 4 (critical) [env: CERTMINT_INSPECT_FAIL_ON]' -r -f -a "warn\t'Exit 3 on warnings, 4 on anything critical'
+critical\t'Exit 4 on anything critical'
+never\t'Exit 0 whatever is found'"
+complete -c certmint -n "__fish_certmint_using_subcommand inspect" -l home -d 'State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand inspect" -l color -d 'When to use colour; NO_COLOR is honoured [env: CERTMINT_COLOR]' -r -f -a "auto\t'On a terminal'
+always\t'Also into a pipe'
+never\t'Never'"
+complete -c certmint -n "__fish_certmint_using_subcommand inspect" -l log-format -d 'How messages of long-running commands look [env: CERTMINT_LOG_FORMAT]' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c certmint -n "__fish_certmint_using_subcommand inspect" -l json -d 'Print the report as JSON [env: CERTMINT_INSPECT_JSON]'
+complete -c certmint -n "__fish_certmint_using_subcommand inspect" -s q -l quiet -d 'Say only what went wrong [env: CERTMINT_QUIET]'
+complete -c certmint -n "__fish_certmint_using_subcommand inspect" -s v -l verbose -d 'Say more; twice for everything'
+complete -c certmint -n "__fish_certmint_using_subcommand inspect" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c certmint -n "__fish_certmint_using_subcommand inspect" -s V -l version -d 'Print version'
+complete -c certmint -n "__fish_certmint_using_subcommand serve-ca" -l https -d 'Address to serve https on; port 0 takes a free one [env: CERTMINT_SERVE_CA_HTTPS]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-ca" -l days -d 'Life of the certificate in days [env: CERTMINT_SERVE_CA_DAYS]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-ca" -l key-type -d 'Kind of key: p256, p384, p521, ed25519, rsa2048, rsa3072, rsa4096 [env: CERTMINT_SERVE_CA_KEY_TYPE]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-ca" -l upstream -d 'Pass requests on to this server, `http://host:port` [env: CERTMINT_SERVE_CA_UPSTREAM]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-ca" -l root -d 'Serve the files below DIR [default: a page that shows the connection\'s certificate] [env: CERTMINT_SERVE_CA_ROOT]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand serve-ca" -l passphrase-file -d 'Passphrase of the CA\'s intermediate key: FILE\'s first line; `-` is standard input, a descriptor is /dev/fd/N; asked for on a terminal when not given [env: CERTMINT_SERVE_CA_PASSPHRASE_FILE]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand serve-ca" -l home -d 'State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand serve-ca" -l color -d 'When to use colour; NO_COLOR is honoured [env: CERTMINT_COLOR]' -r -f -a "auto\t'On a terminal'
+always\t'Also into a pipe'
+never\t'Never'"
+complete -c certmint -n "__fish_certmint_using_subcommand serve-ca" -l log-format -d 'How messages of long-running commands look [env: CERTMINT_LOG_FORMAT]' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c certmint -n "__fish_certmint_using_subcommand serve-ca" -l init -d 'Make the CA first when there is none'
+complete -c certmint -n "__fish_certmint_using_subcommand serve-ca" -s q -l quiet -d 'Say only what went wrong [env: CERTMINT_QUIET]'
+complete -c certmint -n "__fish_certmint_using_subcommand serve-ca" -s v -l verbose -d 'Say more; twice for everything'
+complete -c certmint -n "__fish_certmint_using_subcommand serve-ca" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c certmint -n "__fish_certmint_using_subcommand serve-ca" -s V -l version -d 'Print version'
+complete -c certmint -n "__fish_certmint_using_subcommand serve-custom" -l cert -d 'The certificate with its intermediates, PEM [env: CERTMINT_SERVE_CUSTOM_CERT]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand serve-custom" -l key -d 'Its private key, PEM [env: CERTMINT_SERVE_CUSTOM_KEY]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand serve-custom" -l https -d 'Address to serve https on; port 0 takes a free one [env: CERTMINT_SERVE_CUSTOM_HTTPS]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-custom" -l upstream -d 'Pass requests on to this server, `http://host:port` [env: CERTMINT_SERVE_CUSTOM_UPSTREAM]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-custom" -l root -d 'Serve the files below DIR [default: a page that shows the connection\'s certificate] [env: CERTMINT_SERVE_CUSTOM_ROOT]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand serve-custom" -l passphrase-file -d 'Passphrase of the key: FILE\'s first line; `-` is standard input [env: CERTMINT_SERVE_CUSTOM_PASSPHRASE_FILE]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand serve-custom" -l home -d 'State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand serve-custom" -l color -d 'When to use colour; NO_COLOR is honoured [env: CERTMINT_COLOR]' -r -f -a "auto\t'On a terminal'
+always\t'Also into a pipe'
+never\t'Never'"
+complete -c certmint -n "__fish_certmint_using_subcommand serve-custom" -l log-format -d 'How messages of long-running commands look [env: CERTMINT_LOG_FORMAT]' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c certmint -n "__fish_certmint_using_subcommand serve-custom" -s q -l quiet -d 'Say only what went wrong [env: CERTMINT_QUIET]'
+complete -c certmint -n "__fish_certmint_using_subcommand serve-custom" -s v -l verbose -d 'Say more; twice for everything'
+complete -c certmint -n "__fish_certmint_using_subcommand serve-custom" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c certmint -n "__fish_certmint_using_subcommand serve-custom" -s V -l version -d 'Print version'
+complete -c certmint -n "__fish_certmint_using_subcommand serve-insecure" -l http -d 'Address to serve http on; port 0 takes a free one [env: CERTMINT_SERVE_INSECURE_HTTP]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-insecure" -l upstream -d 'Pass requests on to this server, `http://host:port` [env: CERTMINT_SERVE_INSECURE_UPSTREAM]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-insecure" -l root -d 'Serve the files below DIR [default: a page that shows the connection\'s certificate] [env: CERTMINT_SERVE_INSECURE_ROOT]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand serve-insecure" -l home -d 'State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand serve-insecure" -l color -d 'When to use colour; NO_COLOR is honoured [env: CERTMINT_COLOR]' -r -f -a "auto\t'On a terminal'
+always\t'Also into a pipe'
+never\t'Never'"
+complete -c certmint -n "__fish_certmint_using_subcommand serve-insecure" -l log-format -d 'How messages of long-running commands look [env: CERTMINT_LOG_FORMAT]' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c certmint -n "__fish_certmint_using_subcommand serve-insecure" -l allow-remote -d 'Allow an address that others can reach'
+complete -c certmint -n "__fish_certmint_using_subcommand serve-insecure" -s q -l quiet -d 'Say only what went wrong [env: CERTMINT_QUIET]'
+complete -c certmint -n "__fish_certmint_using_subcommand serve-insecure" -s v -l verbose -d 'Say more; twice for everything'
+complete -c certmint -n "__fish_certmint_using_subcommand serve-insecure" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c certmint -n "__fish_certmint_using_subcommand serve-insecure" -s V -l version -d 'Print version'
+complete -c certmint -n "__fish_certmint_using_subcommand completions" -l home -d 'State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand completions" -l color -d 'When to use colour; NO_COLOR is honoured [env: CERTMINT_COLOR]' -r -f -a "auto\t'On a terminal'
+always\t'Also into a pipe'
+never\t'Never'"
+complete -c certmint -n "__fish_certmint_using_subcommand completions" -l log-format -d 'How messages of long-running commands look [env: CERTMINT_LOG_FORMAT]' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c certmint -n "__fish_certmint_using_subcommand completions" -s q -l quiet -d 'Say only what went wrong [env: CERTMINT_QUIET]'
+complete -c certmint -n "__fish_certmint_using_subcommand completions" -s v -l verbose -d 'Say more; twice for everything'
+complete -c certmint -n "__fish_certmint_using_subcommand completions" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c certmint -n "__fish_certmint_using_subcommand completions" -s V -l version -d 'Print version'
+complete -c certmint -n "__fish_certmint_using_subcommand generate" -l home -d 'State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand generate" -l color -d 'When to use colour; NO_COLOR is honoured [env: CERTMINT_COLOR]' -r -f -a "auto\t'On a terminal'
+always\t'Also into a pipe'
+never\t'Never'"
+complete -c certmint -n "__fish_certmint_using_subcommand generate" -l log-format -d 'How messages of long-running commands look [env: CERTMINT_LOG_FORMAT]' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c certmint -n "__fish_certmint_using_subcommand generate" -s q -l quiet -d 'Say only what went wrong [env: CERTMINT_QUIET]'
+complete -c certmint -n "__fish_certmint_using_subcommand generate" -s v -l verbose -d 'Say more; twice for everything'
+complete -c certmint -n "__fish_certmint_using_subcommand generate" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c certmint -n "__fish_certmint_using_subcommand generate" -s V -l version -d 'Print version'

@@ -1,0 +1,607 @@
+module completions {
+
+  def "nu-complete certmint color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  def "nu-complete certmint log_format" [] {
+    [ "text" "json" ]
+  }
+
+  # Owns a certificate's whole life on a machine: mints it from a private CA, serves it over TLS, renews it unattended, and tells the truth about it
+  export extern certmint [
+    --home: path              # State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]
+    --quiet(-q)               # Say only what went wrong [env: CERTMINT_QUIET]
+    --verbose(-v)             # Say more; twice for everything
+    --color: string@"nu-complete certmint color" # When to use colour; NO_COLOR is honoured [env: CERTMINT_COLOR]
+    --log-format: string@"nu-complete certmint log_format" # How messages of long-running commands look [env: CERTMINT_LOG_FORMAT]
+    --help(-h)                # Print help (see more with '--help')
+    --version(-V)             # Print version
+  ]
+
+  def "nu-complete certmint ca color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  def "nu-complete certmint ca log_format" [] {
+    [ "text" "json" ]
+  }
+
+  # Run a private certificate authority
+  export extern "certmint ca" [
+    --home: path              # State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]
+    --quiet(-q)               # Say only what went wrong [env: CERTMINT_QUIET]
+    --verbose(-v)             # Say more; twice for everything
+    --color: string@"nu-complete certmint ca color" # When to use colour; NO_COLOR is honoured [env: CERTMINT_COLOR]
+    --log-format: string@"nu-complete certmint ca log_format" # How messages of long-running commands look [env: CERTMINT_LOG_FORMAT]
+    --help(-h)                # Print help (see more with '--help')
+    --version(-V)             # Print version
+  ]
+
+  def "nu-complete certmint ca init color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  def "nu-complete certmint ca init log_format" [] {
+    [ "text" "json" ]
+  }
+
+  # Make a root and an intermediate in one go
+  export extern "certmint ca init" [
+    --name: string            # Name of the CA, as it stands in its certificates [default: the host's name and "CA"] [env: CERTMINT_CA_INIT_NAME]
+    --org: string             # Organisation in the subjects [default: the CA's name] [env: CERTMINT_CA_INIT_ORG]
+    --country: string         # Country in the subjects, two letters [env: CERTMINT_CA_INIT_COUNTRY]
+    --key-type: string        # Key type of root and intermediate: p256, p384, ed25519, rsa3072, rsa4096 [env: CERTMINT_CA_INIT_KEY_TYPE]
+    --root-days: string       # Life of the root in days [env: CERTMINT_CA_INIT_ROOT_DAYS]
+    --intermediate-days: string # Life of the intermediate in days [env: CERTMINT_CA_INIT_INTERMEDIATE_DAYS]
+    --permit: string          # Constrain the CA to these domains and address ranges; repeatable or with commas [env: CERTMINT_CA_INIT_PERMIT]
+    --crl-url: string         # Where the CRLs are published, for certificates that live over 7 days: a plain http directory, under which each issuer's list is `<issuer>.crl` [env: CERTMINT_CA_INIT_CRL_URL]
+    --passphrase-file: path   # Encrypt both keys with the passphrase on FILE's first line; `-` is standard input [env: CERTMINT_CA_INIT_PASSPHRASE_FILE]
+    --root-passphrase-file: path # Encrypt the root key with another passphrase than the intermediate's [env: CERTMINT_CA_INIT_ROOT_PASSPHRASE_FILE]
+    --encrypt                 # Encrypt both keys and ask for the passphrase on the terminal [env: CERTMINT_CA_INIT_ENCRYPT]
+    --root-out: path          # Put the root key into DIR (a removable disk, say) and not into the state directory [env: CERTMINT_CA_INIT_ROOT_OUT]
+    --if-missing              # Do nothing when there is a CA already [env: CERTMINT_CA_INIT_IF_MISSING]
+    --force                   # Replace the CA; the old one is moved to backup/
+    --json                    # Print the result as JSON [env: CERTMINT_CA_INIT_JSON]
+    --home: path              # State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]
+    --quiet(-q)               # Say only what went wrong [env: CERTMINT_QUIET]
+    --verbose(-v)             # Say more; twice for everything
+    --color: string@"nu-complete certmint ca init color" # When to use colour; NO_COLOR is honoured [env: CERTMINT_COLOR]
+    --log-format: string@"nu-complete certmint ca init log_format" # How messages of long-running commands look [env: CERTMINT_LOG_FORMAT]
+    --help(-h)                # Print help (see more with '--help')
+    --version(-V)             # Print version
+  ]
+
+  def "nu-complete certmint ca status fail_on" [] {
+    [ "warn" "critical" "never" ]
+  }
+
+  def "nu-complete certmint ca status color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  def "nu-complete certmint ca status log_format" [] {
+    [ "text" "json" ]
+  }
+
+  # Show the hierarchy and everything issued, worst first
+  export extern "certmint ca status" [
+    --days: string            # Count a certificate as due when it expires within N days, whatever its life [env: CERTMINT_CA_STATUS_DAYS]
+    --all                     # Show every certificate, also a thousand healthy ones
+    --json                    # Print the status as JSON [env: CERTMINT_CA_STATUS_JSON]
+    --fail-on: string@"nu-complete certmint ca status fail_on" # Least severity that gives exit code 3 (warn) or 4 (critical) [env: CERTMINT_CA_STATUS_FAIL_ON]
+    --home: path              # State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]
+    --quiet(-q)               # Say only what went wrong [env: CERTMINT_QUIET]
+    --verbose(-v)             # Say more; twice for everything
+    --color: string@"nu-complete certmint ca status color" # When to use colour; NO_COLOR is honoured [env: CERTMINT_COLOR]
+    --log-format: string@"nu-complete certmint ca status log_format" # How messages of long-running commands look [env: CERTMINT_LOG_FORMAT]
+    --help(-h)                # Print help (see more with '--help')
+    --version(-V)             # Print version
+  ]
+
+  def "nu-complete certmint ca issue color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  def "nu-complete certmint ca issue log_format" [] {
+    [ "text" "json" ]
+  }
+
+  # Issue certificates for names, with new keys
+  export extern "certmint ca issue" [
+    --from: path              # Issue one certificate for each line of FILE: `name[,name…]`; `-` is standard input [env: CERTMINT_CA_ISSUE_FROM]
+    --client                  # For a client (mTLS) rather than a server [env: CERTMINT_CA_ISSUE_CLIENT]
+    --both                    # For a client and a server [env: CERTMINT_CA_ISSUE_BOTH]
+    --days: string            # Life in days, at most 825 [default: 90] [env: CERTMINT_CA_ISSUE_DAYS]
+    --key-type: string        # Kind of key: p256, p384, p521, ed25519, rsa2048, rsa3072, rsa4096 [env: CERTMINT_CA_ISSUE_KEY_TYPE]
+    --id: string              # Keep it under this id instead of the first name [env: CERTMINT_CA_ISSUE_ID]
+    --out: path               # Copy key and chain into DIR, now and at each renewal (with --from: DIR/<id>) [env: CERTMINT_CA_ISSUE_OUT]
+    --mode: string            # Mode of the copied files that hold a key, octal [env: CERTMINT_CA_ISSUE_MODE]
+    --owner: string           # Owner of the copied files [env: CERTMINT_CA_ISSUE_OWNER]
+    --group: string           # Group of the copied files [env: CERTMINT_CA_ISSUE_GROUP]
+    --p12: path               # Also write key and chain as PKCS#12 to FILE [env: CERTMINT_CA_ISSUE_P12]
+    --p12-passphrase-file: path # Passphrase of the PKCS#12 file: FILE's first line; asked for on a terminal when not given [env: CERTMINT_CA_ISSUE_P12_PASSPHRASE_FILE]
+    --reuse-key               # Renew with the same key instead of a new one [env: CERTMINT_CA_ISSUE_REUSE_KEY]
+    --deploy-hook: string     # Command to run after each renewal, split like a shell line but run without a shell [env: CERTMINT_CA_ISSUE_DEPLOY_HOOK]
+    --csr-only                # Only make a key and a signing request, in the directory of --out; nothing is issued
+    --json                    # Print the result as JSON [env: CERTMINT_CA_ISSUE_JSON]
+    --passphrase-file: path   # Passphrase of the CA's intermediate key: FILE's first line; `-` is standard input, a descriptor is /dev/fd/N; asked for on a terminal when not given [env: CERTMINT_CA_ISSUE_PASSPHRASE_FILE]
+    --home: path              # State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]
+    --quiet(-q)               # Say only what went wrong [env: CERTMINT_QUIET]
+    --verbose(-v)             # Say more; twice for everything
+    --color: string@"nu-complete certmint ca issue color" # When to use colour; NO_COLOR is honoured [env: CERTMINT_COLOR]
+    --log-format: string@"nu-complete certmint ca issue log_format" # How messages of long-running commands look [env: CERTMINT_LOG_FORMAT]
+    --help(-h)                # Print help (see more with '--help')
+    --version(-V)             # Print version
+    ...names: string          # DNS names, wildcards, IP addresses, e-mail addresses or URIs; the first gives the id
+  ]
+
+  def "nu-complete certmint ca sign color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  def "nu-complete certmint ca sign log_format" [] {
+    [ "text" "json" ]
+  }
+
+  # Issue a certificate for a certificate signing request
+  export extern "certmint ca sign" [
+    --name: string            # Issue for these names instead of those in the request; repeatable or with commas [env: CERTMINT_CA_SIGN_NAME]
+    --client                  # For a client (mTLS) rather than a server [env: CERTMINT_CA_SIGN_CLIENT]
+    --both                    # For a client and a server [env: CERTMINT_CA_SIGN_BOTH]
+    --days: string            # Life in days, at most 825 [default: 90] [env: CERTMINT_CA_SIGN_DAYS]
+    --out: path               # Write the chain to FILE instead of standard output [env: CERTMINT_CA_SIGN_OUT]
+    --passphrase-file: path   # Passphrase of the CA's intermediate key: FILE's first line; `-` is standard input, a descriptor is /dev/fd/N; asked for on a terminal when not given [env: CERTMINT_CA_SIGN_PASSPHRASE_FILE]
+    --home: path              # State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]
+    --quiet(-q)               # Say only what went wrong [env: CERTMINT_QUIET]
+    --verbose(-v)             # Say more; twice for everything
+    --color: string@"nu-complete certmint ca sign color" # When to use colour; NO_COLOR is honoured [env: CERTMINT_COLOR]
+    --log-format: string@"nu-complete certmint ca sign log_format" # How messages of long-running commands look [env: CERTMINT_LOG_FORMAT]
+    --help(-h)                # Print help (see more with '--help')
+    --version(-V)             # Print version
+    csr: path                 # The request, PEM or DER; `-` is standard input
+  ]
+
+  def "nu-complete certmint ca list color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  def "nu-complete certmint ca list log_format" [] {
+    [ "text" "json" ]
+  }
+
+  # List the certificates ever issued, soonest to expire first
+  export extern "certmint ca list" [
+    --expiring: string        # Only what expires within this time, such as `30d` [env: CERTMINT_CA_LIST_EXPIRING]
+    --revoked                 # Only what was revoked [env: CERTMINT_CA_LIST_REVOKED]
+    --name: string            # Only certificates with a name like this; `*` and `?` stand for any characters [env: CERTMINT_CA_LIST_NAME]
+    --all                     # Also what has expired
+    --limit: string           # At most N rows [env: CERTMINT_CA_LIST_LIMIT]
+    --json                    # Print the list as JSON [env: CERTMINT_CA_LIST_JSON]
+    --home: path              # State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]
+    --quiet(-q)               # Say only what went wrong [env: CERTMINT_QUIET]
+    --verbose(-v)             # Say more; twice for everything
+    --color: string@"nu-complete certmint ca list color" # When to use colour; NO_COLOR is honoured [env: CERTMINT_COLOR]
+    --log-format: string@"nu-complete certmint ca list log_format" # How messages of long-running commands look [env: CERTMINT_LOG_FORMAT]
+    --help(-h)                # Print help (see more with '--help')
+    --version(-V)             # Print version
+  ]
+
+  def "nu-complete certmint ca revoke color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  def "nu-complete certmint ca revoke log_format" [] {
+    [ "text" "json" ]
+  }
+
+  # Revoke a certificate and sign a fresh CRL
+  export extern "certmint ca revoke" [
+    --reason: string          # Why (RFC 5280 §5.3.1): unspecified, keyCompromise, affiliationChanged, superseded, cessationOfOperation, privilegeWithdrawn [env: CERTMINT_CA_REVOKE_REASON]
+    --json                    # Print the result as JSON [env: CERTMINT_CA_REVOKE_JSON]
+    --passphrase-file: path   # Passphrase of the CA's intermediate key: FILE's first line; `-` is standard input, a descriptor is /dev/fd/N; asked for on a terminal when not given [env: CERTMINT_CA_REVOKE_PASSPHRASE_FILE]
+    --home: path              # State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]
+    --quiet(-q)               # Say only what went wrong [env: CERTMINT_QUIET]
+    --verbose(-v)             # Say more; twice for everything
+    --color: string@"nu-complete certmint ca revoke color" # When to use colour; NO_COLOR is honoured [env: CERTMINT_COLOR]
+    --log-format: string@"nu-complete certmint ca revoke log_format" # How messages of long-running commands look [env: CERTMINT_LOG_FORMAT]
+    --help(-h)                # Print help (see more with '--help')
+    --version(-V)             # Print version
+    target: string            # A serial number in hex, or an id or name, which means all its valid certificates
+  ]
+
+  def "nu-complete certmint ca crl color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  def "nu-complete certmint ca crl log_format" [] {
+    [ "text" "json" ]
+  }
+
+  # Sign a fresh CRL
+  export extern "certmint ca crl" [
+    --out: path               # Write the CRL to FILE too; `-` is standard output [env: CERTMINT_CA_CRL_OUT]
+    --der                     # Write DER instead of PEM [env: CERTMINT_CA_CRL_DER]
+    --days: string            # Days until the next CRL is due [env: CERTMINT_CA_CRL_DAYS]
+    --passphrase-file: path   # Passphrase of the CA's intermediate key: FILE's first line; `-` is standard input, a descriptor is /dev/fd/N; asked for on a terminal when not given [env: CERTMINT_CA_CRL_PASSPHRASE_FILE]
+    --home: path              # State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]
+    --quiet(-q)               # Say only what went wrong [env: CERTMINT_QUIET]
+    --verbose(-v)             # Say more; twice for everything
+    --color: string@"nu-complete certmint ca crl color" # When to use colour; NO_COLOR is honoured [env: CERTMINT_COLOR]
+    --log-format: string@"nu-complete certmint ca crl log_format" # How messages of long-running commands look [env: CERTMINT_LOG_FORMAT]
+    --help(-h)                # Print help (see more with '--help')
+    --version(-V)             # Print version
+  ]
+
+  def "nu-complete certmint ca rotate color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  def "nu-complete certmint ca rotate log_format" [] {
+    [ "text" "json" ]
+  }
+
+  # Replace the intermediate or the root, without breaking clients
+  export extern "certmint ca rotate" [
+    --home: path              # State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]
+    --quiet(-q)               # Say only what went wrong [env: CERTMINT_QUIET]
+    --verbose(-v)             # Say more; twice for everything
+    --color: string@"nu-complete certmint ca rotate color" # When to use colour; NO_COLOR is honoured [env: CERTMINT_COLOR]
+    --log-format: string@"nu-complete certmint ca rotate log_format" # How messages of long-running commands look [env: CERTMINT_LOG_FORMAT]
+    --help(-h)                # Print help (see more with '--help')
+    --version(-V)             # Print version
+  ]
+
+  def "nu-complete certmint ca rotate intermediate color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  def "nu-complete certmint ca rotate intermediate log_format" [] {
+    [ "text" "json" ]
+  }
+
+  # A new intermediate under the same root
+  export extern "certmint ca rotate intermediate" [
+    --root-key: path          # The root key, when it is kept elsewhere [env: CERTMINT_CA_ROTATE_INTERMEDIATE_ROOT_KEY]
+    --root-passphrase-file: path # Passphrase of the root key: FILE's first line [default: --passphrase-file] [env: CERTMINT_CA_ROTATE_INTERMEDIATE_ROOT_PASSPHRASE_FILE]
+    --passphrase-file: path   # Passphrase of the CA's intermediate key: FILE's first line; `-` is standard input, a descriptor is /dev/fd/N; asked for on a terminal when not given [env: CERTMINT_CA_ROTATE_INTERMEDIATE_PASSPHRASE_FILE]
+    --home: path              # State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]
+    --quiet(-q)               # Say only what went wrong [env: CERTMINT_QUIET]
+    --verbose(-v)             # Say more; twice for everything
+    --color: string@"nu-complete certmint ca rotate intermediate color" # When to use colour; NO_COLOR is honoured [env: CERTMINT_COLOR]
+    --log-format: string@"nu-complete certmint ca rotate intermediate log_format" # How messages of long-running commands look [env: CERTMINT_LOG_FORMAT]
+    --help(-h)                # Print help (see more with '--help')
+    --version(-V)             # Print version
+  ]
+
+  def "nu-complete certmint ca rotate root color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  def "nu-complete certmint ca rotate root log_format" [] {
+    [ "text" "json" ]
+  }
+
+  # A new root, cross-signed by the old one, and an intermediate under it
+  export extern "certmint ca rotate root" [
+    --root-key: path          # The root key, when it is kept elsewhere [env: CERTMINT_CA_ROTATE_ROOT_ROOT_KEY]
+    --root-passphrase-file: path # Passphrase of the root key: FILE's first line [default: --passphrase-file] [env: CERTMINT_CA_ROTATE_ROOT_ROOT_PASSPHRASE_FILE]
+    --passphrase-file: path   # Passphrase of the CA's intermediate key: FILE's first line; `-` is standard input, a descriptor is /dev/fd/N; asked for on a terminal when not given [env: CERTMINT_CA_ROTATE_ROOT_PASSPHRASE_FILE]
+    --finish                  # End the rotation: stop serving the cross-certificate and drop the old root from root.pem
+    --home: path              # State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]
+    --quiet(-q)               # Say only what went wrong [env: CERTMINT_QUIET]
+    --verbose(-v)             # Say more; twice for everything
+    --color: string@"nu-complete certmint ca rotate root color" # When to use colour; NO_COLOR is honoured [env: CERTMINT_COLOR]
+    --log-format: string@"nu-complete certmint ca rotate root log_format" # How messages of long-running commands look [env: CERTMINT_LOG_FORMAT]
+    --help(-h)                # Print help (see more with '--help')
+    --version(-V)             # Print version
+  ]
+
+  def "nu-complete certmint ca trust color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  def "nu-complete certmint ca trust log_format" [] {
+    [ "text" "json" ]
+  }
+
+  # Install the root where programs look for trusted roots
+  export extern "certmint ca trust" [
+    --home: path              # State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]
+    --quiet(-q)               # Say only what went wrong [env: CERTMINT_QUIET]
+    --verbose(-v)             # Say more; twice for everything
+    --color: string@"nu-complete certmint ca trust color" # When to use colour; NO_COLOR is honoured [env: CERTMINT_COLOR]
+    --log-format: string@"nu-complete certmint ca trust log_format" # How messages of long-running commands look [env: CERTMINT_LOG_FORMAT]
+    --help(-h)                # Print help (see more with '--help')
+    --version(-V)             # Print version
+  ]
+
+  def "nu-complete certmint ca trust install color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  def "nu-complete certmint ca trust install log_format" [] {
+    [ "text" "json" ]
+  }
+
+  # Install the root
+  export extern "certmint ca trust install" [
+    --store: string           # Trust stores: system, nss, java; repeatable or with commas [default: all that are there] [env: CERTMINT_CA_TRUST_INSTALL_STORE]
+    --sysroot: path           # Root directory of the system to change
+    --dry-run                 # Say what would be done without doing it
+    --home: path              # State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]
+    --quiet(-q)               # Say only what went wrong [env: CERTMINT_QUIET]
+    --verbose(-v)             # Say more; twice for everything
+    --color: string@"nu-complete certmint ca trust install color" # When to use colour; NO_COLOR is honoured [env: CERTMINT_COLOR]
+    --log-format: string@"nu-complete certmint ca trust install log_format" # How messages of long-running commands look [env: CERTMINT_LOG_FORMAT]
+    --help(-h)                # Print help (see more with '--help')
+    --version(-V)             # Print version
+  ]
+
+  def "nu-complete certmint ca trust uninstall color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  def "nu-complete certmint ca trust uninstall log_format" [] {
+    [ "text" "json" ]
+  }
+
+  # Remove every root that certmint installed for this CA
+  export extern "certmint ca trust uninstall" [
+    --store: string           # Trust stores: system, nss, java; repeatable or with commas [default: all that are there] [env: CERTMINT_CA_TRUST_UNINSTALL_STORE]
+    --sysroot: path           # Root directory of the system to change
+    --dry-run                 # Say what would be done without doing it
+    --home: path              # State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]
+    --quiet(-q)               # Say only what went wrong [env: CERTMINT_QUIET]
+    --verbose(-v)             # Say more; twice for everything
+    --color: string@"nu-complete certmint ca trust uninstall color" # When to use colour; NO_COLOR is honoured [env: CERTMINT_COLOR]
+    --log-format: string@"nu-complete certmint ca trust uninstall log_format" # How messages of long-running commands look [env: CERTMINT_LOG_FORMAT]
+    --help(-h)                # Print help (see more with '--help')
+    --version(-V)             # Print version
+  ]
+
+  def "nu-complete certmint ca trust status color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  def "nu-complete certmint ca trust status log_format" [] {
+    [ "text" "json" ]
+  }
+
+  # Say where the root is trusted
+  export extern "certmint ca trust status" [
+    --store: string           # Trust stores: system, nss, java; repeatable or with commas [default: all that are there] [env: CERTMINT_CA_TRUST_STATUS_STORE]
+    --sysroot: path           # Root directory of the system to change
+    --json                    # Print the status as JSON [env: CERTMINT_CA_TRUST_STATUS_JSON]
+    --home: path              # State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]
+    --quiet(-q)               # Say only what went wrong [env: CERTMINT_QUIET]
+    --verbose(-v)             # Say more; twice for everything
+    --color: string@"nu-complete certmint ca trust status color" # When to use colour; NO_COLOR is honoured [env: CERTMINT_COLOR]
+    --log-format: string@"nu-complete certmint ca trust status log_format" # How messages of long-running commands look [env: CERTMINT_LOG_FORMAT]
+    --help(-h)                # Print help (see more with '--help')
+    --version(-V)             # Print version
+  ]
+
+  def "nu-complete certmint ca backup color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  def "nu-complete certmint ca backup log_format" [] {
+    [ "text" "json" ]
+  }
+
+  # Copy the CA and its certificates into one archive, while it runs
+  export extern "certmint ca backup" [
+    --home: path              # State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]
+    --quiet(-q)               # Say only what went wrong [env: CERTMINT_QUIET]
+    --verbose(-v)             # Say more; twice for everything
+    --color: string@"nu-complete certmint ca backup color" # When to use colour; NO_COLOR is honoured [env: CERTMINT_COLOR]
+    --log-format: string@"nu-complete certmint ca backup log_format" # How messages of long-running commands look [env: CERTMINT_LOG_FORMAT]
+    --help(-h)                # Print help (see more with '--help')
+    --version(-V)             # Print version
+    archive: path             # The archive to make (tar, mode 0600); must not exist
+  ]
+
+  def "nu-complete certmint ca restore color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  def "nu-complete certmint ca restore log_format" [] {
+    [ "text" "json" ]
+  }
+
+  # Bring a CA back from an archive
+  export extern "certmint ca restore" [
+    --force                   # Replace the CA that is there; the old one is moved to backup/
+    --home: path              # State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]
+    --quiet(-q)               # Say only what went wrong [env: CERTMINT_QUIET]
+    --verbose(-v)             # Say more; twice for everything
+    --color: string@"nu-complete certmint ca restore color" # When to use colour; NO_COLOR is honoured [env: CERTMINT_COLOR]
+    --log-format: string@"nu-complete certmint ca restore log_format" # How messages of long-running commands look [env: CERTMINT_LOG_FORMAT]
+    --help(-h)                # Print help (see more with '--help')
+    --version(-V)             # Print version
+    archive: path             # An archive made by `ca backup`
+  ]
+
+  def "nu-complete certmint renew color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  def "nu-complete certmint renew log_format" [] {
+    [ "text" "json" ]
+  }
+
+  # Renew every certificate that is due
+  export extern "certmint renew" [
+    --dry-run                 # Say what would be done, and when to look again, without doing it
+    --force                   # Renew also what is not due or was put off after a failure
+    --deploy-hook: string     # Command to run after each renewal, split like a shell line but run without a shell; it gets CERTMINT_HOOK_ID, CERTMINT_HOOK_PATH and CERTMINT_HOOK_NAMES [env: CERTMINT_RENEW_DEPLOY_HOOK]
+    --hook-timeout: string    # How long each hook may run before it is ended [default: 2m] [env: CERTMINT_RENEW_HOOK_TIMEOUT]
+    --json                    # Print the outcome as JSON [env: CERTMINT_RENEW_JSON]
+    --passphrase-file: path   # Passphrase of the CA's intermediate key: FILE's first line; `-` is standard input, a descriptor is /dev/fd/N; asked for on a terminal when not given [env: CERTMINT_RENEW_PASSPHRASE_FILE]
+    --home: path              # State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]
+    --quiet(-q)               # Say only what went wrong [env: CERTMINT_QUIET]
+    --verbose(-v)             # Say more; twice for everything
+    --color: string@"nu-complete certmint renew color" # When to use colour; NO_COLOR is honoured [env: CERTMINT_COLOR]
+    --log-format: string@"nu-complete certmint renew log_format" # How messages of long-running commands look [env: CERTMINT_LOG_FORMAT]
+    --help(-h)                # Print help (see more with '--help')
+    --version(-V)             # Print version
+    ...ids: string            # Certificates to look at, by id or first name; all when none is named
+  ]
+
+  def "nu-complete certmint inspect fail_on" [] {
+    [ "warn" "critical" "never" ]
+  }
+
+  def "nu-complete certmint inspect color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  def "nu-complete certmint inspect log_format" [] {
+    [ "text" "json" ]
+  }
+
+  # Show what a file, a directory or a live endpoint holds, and what is wrong with it
+  export extern "certmint inspect" [
+    --servername: string      # Name to ask an endpoint for, instead of the host in TARGET [env: CERTMINT_INSPECT_SERVERNAME]
+    --ca-file: path           # Verify an endpoint against the roots in FILE, instead of the system's [env: CERTMINT_INSPECT_CA_FILE]
+    --passphrase-file: path   # Passphrase of an encrypted key or PKCS#12 file: FILE's first line, `-` is standard input [env: CERTMINT_INSPECT_PASSPHRASE_FILE]
+    --json                    # Print the report as JSON [env: CERTMINT_INSPECT_JSON]
+    --fail-on: string@"nu-complete certmint inspect fail_on" # Least severity that gives exit code 3 (warn) or 4 (critical) [env: CERTMINT_INSPECT_FAIL_ON]
+    --home: path              # State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]
+    --quiet(-q)               # Say only what went wrong [env: CERTMINT_QUIET]
+    --verbose(-v)             # Say more; twice for everything
+    --color: string@"nu-complete certmint inspect color" # When to use colour; NO_COLOR is honoured [env: CERTMINT_COLOR]
+    --log-format: string@"nu-complete certmint inspect log_format" # How messages of long-running commands look [env: CERTMINT_LOG_FORMAT]
+    --help(-h)                # Print help (see more with '--help')
+    --version(-V)             # Print version
+    target: string            # A PEM, DER or PKCS#12 file, a directory, `-` for standard input, or `host:port`
+  ]
+
+  def "nu-complete certmint serve-ca color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  def "nu-complete certmint serve-ca log_format" [] {
+    [ "text" "json" ]
+  }
+
+  # Serve over TLS with a certificate of the private CA
+  export extern "certmint serve-ca" [
+    --init                    # Make the CA first when there is none
+    --https: string           # Address to serve https on; port 0 takes a free one [env: CERTMINT_SERVE_CA_HTTPS]
+    --days: string            # Life of the certificate in days [env: CERTMINT_SERVE_CA_DAYS]
+    --key-type: string        # Kind of key: p256, p384, p521, ed25519, rsa2048, rsa3072, rsa4096 [env: CERTMINT_SERVE_CA_KEY_TYPE]
+    --upstream: string        # Pass requests on to this server, `http://host:port` [env: CERTMINT_SERVE_CA_UPSTREAM]
+    --root: path              # Serve the files below DIR [default: a page that shows the connection's certificate] [env: CERTMINT_SERVE_CA_ROOT]
+    --passphrase-file: path   # Passphrase of the CA's intermediate key: FILE's first line; `-` is standard input, a descriptor is /dev/fd/N; asked for on a terminal when not given [env: CERTMINT_SERVE_CA_PASSPHRASE_FILE]
+    --home: path              # State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]
+    --quiet(-q)               # Say only what went wrong [env: CERTMINT_QUIET]
+    --verbose(-v)             # Say more; twice for everything
+    --color: string@"nu-complete certmint serve-ca color" # When to use colour; NO_COLOR is honoured [env: CERTMINT_COLOR]
+    --log-format: string@"nu-complete certmint serve-ca log_format" # How messages of long-running commands look [env: CERTMINT_LOG_FORMAT]
+    --help(-h)                # Print help (see more with '--help')
+    --version(-V)             # Print version
+    ...names: string          # Names to serve; the first gives the certificate its id
+  ]
+
+  def "nu-complete certmint serve-custom color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  def "nu-complete certmint serve-custom log_format" [] {
+    [ "text" "json" ]
+  }
+
+  # Serve over TLS with a certificate and key from files
+  export extern "certmint serve-custom" [
+    --cert: path              # The certificate with its intermediates, PEM [env: CERTMINT_SERVE_CUSTOM_CERT]
+    --key: path               # Its private key, PEM [env: CERTMINT_SERVE_CUSTOM_KEY]
+    --https: string           # Address to serve https on; port 0 takes a free one [env: CERTMINT_SERVE_CUSTOM_HTTPS]
+    --upstream: string        # Pass requests on to this server, `http://host:port` [env: CERTMINT_SERVE_CUSTOM_UPSTREAM]
+    --root: path              # Serve the files below DIR [default: a page that shows the connection's certificate] [env: CERTMINT_SERVE_CUSTOM_ROOT]
+    --passphrase-file: path   # Passphrase of the key: FILE's first line; `-` is standard input [env: CERTMINT_SERVE_CUSTOM_PASSPHRASE_FILE]
+    --home: path              # State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]
+    --quiet(-q)               # Say only what went wrong [env: CERTMINT_QUIET]
+    --verbose(-v)             # Say more; twice for everything
+    --color: string@"nu-complete certmint serve-custom color" # When to use colour; NO_COLOR is honoured [env: CERTMINT_COLOR]
+    --log-format: string@"nu-complete certmint serve-custom log_format" # How messages of long-running commands look [env: CERTMINT_LOG_FORMAT]
+    --help(-h)                # Print help (see more with '--help')
+    --version(-V)             # Print version
+  ]
+
+  def "nu-complete certmint serve-insecure color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  def "nu-complete certmint serve-insecure log_format" [] {
+    [ "text" "json" ]
+  }
+
+  # Serve plain HTTP, for trying things out
+  export extern "certmint serve-insecure" [
+    --http: string            # Address to serve http on; port 0 takes a free one [env: CERTMINT_SERVE_INSECURE_HTTP]
+    --allow-remote            # Allow an address that others can reach
+    --upstream: string        # Pass requests on to this server, `http://host:port` [env: CERTMINT_SERVE_INSECURE_UPSTREAM]
+    --root: path              # Serve the files below DIR [default: a page that shows the connection's certificate] [env: CERTMINT_SERVE_INSECURE_ROOT]
+    --home: path              # State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]
+    --quiet(-q)               # Say only what went wrong [env: CERTMINT_QUIET]
+    --verbose(-v)             # Say more; twice for everything
+    --color: string@"nu-complete certmint serve-insecure color" # When to use colour; NO_COLOR is honoured [env: CERTMINT_COLOR]
+    --log-format: string@"nu-complete certmint serve-insecure log_format" # How messages of long-running commands look [env: CERTMINT_LOG_FORMAT]
+    --help(-h)                # Print help (see more with '--help')
+    --version(-V)             # Print version
+  ]
+
+  def "nu-complete certmint completions shell" [] {
+    [ "bash" "zsh" "fish" "powershell" "elvish" "nushell" ]
+  }
+
+  def "nu-complete certmint completions color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  def "nu-complete certmint completions log_format" [] {
+    [ "text" "json" ]
+  }
+
+  # Print the completion script of a shell
+  export extern "certmint completions" [
+    --home: path              # State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]
+    --quiet(-q)               # Say only what went wrong [env: CERTMINT_QUIET]
+    --verbose(-v)             # Say more; twice for everything
+    --color: string@"nu-complete certmint completions color" # When to use colour; NO_COLOR is honoured [env: CERTMINT_COLOR]
+    --log-format: string@"nu-complete certmint completions log_format" # How messages of long-running commands look [env: CERTMINT_LOG_FORMAT]
+    --help(-h)                # Print help (see more with '--help')
+    --version(-V)             # Print version
+    shell: string@"nu-complete certmint completions shell" # The shell
+  ]
+
+  def "nu-complete certmint generate what" [] {
+    [ "man" "completions" ]
+  }
+
+  def "nu-complete certmint generate color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  def "nu-complete certmint generate log_format" [] {
+    [ "text" "json" ]
+  }
+
+  # Render man pages or completion scripts into a directory
+  export extern "certmint generate" [
+    --home: path              # State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]
+    --quiet(-q)               # Say only what went wrong [env: CERTMINT_QUIET]
+    --verbose(-v)             # Say more; twice for everything
+    --color: string@"nu-complete certmint generate color" # When to use colour; NO_COLOR is honoured [env: CERTMINT_COLOR]
+    --log-format: string@"nu-complete certmint generate log_format" # How messages of long-running commands look [env: CERTMINT_LOG_FORMAT]
+    --help(-h)                # Print help (see more with '--help')
+    --version(-V)             # Print version
+    what: string@"nu-complete certmint generate what" # What to render
+    dir: path                 # Where to put it
+  ]
+
+}
+
+export use completions *

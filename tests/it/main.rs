@@ -11,8 +11,18 @@
     reason = "tests prepare files and read the environment; a failed step fails the test"
 )]
 
+mod ca;
+mod ca_backup;
+mod ca_init;
+mod ca_issue;
+mod ca_revoke;
+mod ca_rotate;
+mod ca_sign;
+mod ca_status;
+mod ca_trust;
 #[cfg(feature = "acme")]
 mod challenge;
+mod cli;
 mod crl;
 mod csr;
 #[cfg(feature = "acme")]
@@ -20,8 +30,10 @@ mod dns;
 mod generated;
 mod house;
 mod inspect;
+mod inspect_cli;
 mod layers;
 mod ledger;
+mod lint;
 #[cfg(feature = "p12")]
 mod p12;
 mod pki;

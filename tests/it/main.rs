@@ -37,6 +37,10 @@ mod lint;
 #[cfg(feature = "p12")]
 mod p12;
 mod pki;
+mod renew;
+mod serve_ca;
+mod serve_custom;
+mod serve_insecure;
 mod server;
 mod store;
 mod support;

@@ -23,6 +23,7 @@ mod ca_trust;
 #[cfg(feature = "acme")]
 mod challenge;
 mod cli;
+mod crash;
 mod crl;
 mod csr;
 #[cfg(feature = "acme")]

@@ -350,7 +350,7 @@ set edit:completion:arg-completer[certmint] = {|@words|
         &'certmint;renew'= {
             cand --deploy-hook 'Command to run after each renewal, split like a shell line but run without a shell; it gets CERTMINT_HOOK_ID, CERTMINT_HOOK_PATH and CERTMINT_HOOK_NAMES [env: CERTMINT_RENEW_DEPLOY_HOOK]'
             cand --hook-timeout 'How long each hook may run before it is ended [default: 2m] [env: CERTMINT_RENEW_HOOK_TIMEOUT]'
-            cand --passphrase-file 'Passphrase of the CA''s intermediate key: FILE''s first line; `-` is standard input, a descriptor is /dev/fd/N; asked for on a terminal when not given [env: CERTMINT_RENEW_PASSPHRASE_FILE]'
+            cand --passphrase-file 'Passphrase of the CA''s intermediate key: FILE''s first line; `-` is standard input, a descriptor is /dev/fd/N; never asked for [env: CERTMINT_RENEW_PASSPHRASE_FILE]'
             cand --home 'State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]'
             cand --color 'When to use colour; NO_COLOR is honoured [env: CERTMINT_COLOR]'
             cand --log-format 'How messages of long-running commands look [env: CERTMINT_LOG_FORMAT]'

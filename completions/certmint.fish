@@ -238,7 +238,7 @@ complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_su
 complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from restore" -s V -l version -d 'Print version'
 complete -c certmint -n "__fish_certmint_using_subcommand renew" -l deploy-hook -d 'Command to run after each renewal, split like a shell line but run without a shell; it gets CERTMINT_HOOK_ID, CERTMINT_HOOK_PATH and CERTMINT_HOOK_NAMES [env: CERTMINT_RENEW_DEPLOY_HOOK]' -r
 complete -c certmint -n "__fish_certmint_using_subcommand renew" -l hook-timeout -d 'How long each hook may run before it is ended [default: 2m] [env: CERTMINT_RENEW_HOOK_TIMEOUT]' -r
-complete -c certmint -n "__fish_certmint_using_subcommand renew" -l passphrase-file -d 'Passphrase of the CA\'s intermediate key: FILE\'s first line; `-` is standard input, a descriptor is /dev/fd/N; asked for on a terminal when not given [env: CERTMINT_RENEW_PASSPHRASE_FILE]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand renew" -l passphrase-file -d 'Passphrase of the CA\'s intermediate key: FILE\'s first line; `-` is standard input, a descriptor is /dev/fd/N; never asked for [env: CERTMINT_RENEW_PASSPHRASE_FILE]' -r -F
 complete -c certmint -n "__fish_certmint_using_subcommand renew" -l home -d 'State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]' -r -F
 complete -c certmint -n "__fish_certmint_using_subcommand renew" -l color -d 'When to use colour; NO_COLOR is honoured [env: CERTMINT_COLOR]' -r -f -a "auto\t'On a terminal'
 always\t'Also into a pipe'

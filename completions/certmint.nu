@@ -438,7 +438,7 @@ module completions {
     --deploy-hook: string     # Command to run after each renewal, split like a shell line but run without a shell; it gets CERTMINT_HOOK_ID, CERTMINT_HOOK_PATH and CERTMINT_HOOK_NAMES [env: CERTMINT_RENEW_DEPLOY_HOOK]
     --hook-timeout: string    # How long each hook may run before it is ended [default: 2m] [env: CERTMINT_RENEW_HOOK_TIMEOUT]
     --json                    # Print the outcome as JSON [env: CERTMINT_RENEW_JSON]
-    --passphrase-file: path   # Passphrase of the CA's intermediate key: FILE's first line; `-` is standard input, a descriptor is /dev/fd/N; asked for on a terminal when not given [env: CERTMINT_RENEW_PASSPHRASE_FILE]
+    --passphrase-file: path   # Passphrase of the CA's intermediate key: FILE's first line; `-` is standard input, a descriptor is /dev/fd/N; never asked for [env: CERTMINT_RENEW_PASSPHRASE_FILE]
     --home: path              # State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]
     --quiet(-q)               # Say only what went wrong [env: CERTMINT_QUIET]
     --verbose(-v)             # Say more; twice for everything

@@ -144,8 +144,10 @@ pub(super) struct RenewArgs {
     /// Print the outcome as JSON
     #[arg(long)]
     pub(super) json: bool,
-    #[command(flatten)]
-    pub(super) passphrase: PassphraseArgs,
+    /// Passphrase of the CA's intermediate key: FILE's first line; `-` is standard input, a
+    /// descriptor is /dev/fd/N; never asked for
+    #[arg(long, value_name = "FILE")]
+    pub(super) passphrase_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -22,7 +22,7 @@ pub(super) fn run(
     context: &mut Context,
     printer: &mut Printer,
 ) -> Result<Exit, CliError> {
-    let passphrase = match &args.passphrase.passphrase_file {
+    let passphrase = match &args.passphrase_file {
         Some(path) => Some(context.read_passphrase(path)?),
         None => None,
     };

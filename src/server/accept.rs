@@ -16,6 +16,7 @@ use super::respond::Handler;
 use super::signals::Shutdown;
 use super::throttle::Throttle;
 use super::tls::{HandshakeError, Opened, Tls};
+use crate::finding::words::causes;
 use crate::settings::Limits;
 
 /// Connections that may wait to be accepted, in the kernel.
@@ -177,14 +178,14 @@ async fn handle(
         Ok(Some(opened)) => opened,
         Ok(None) => return tracing::debug!(%peer, "answered a tls-alpn-01 validation"),
         Err(error) => {
-            let cause = super::respond::causes(&error);
+            let cause = causes(&error);
             return tracing::debug!(%peer, "no handshake: {cause}");
         }
     };
     // In a box of its own, so that a stalled handshake does not hold room for it.
     let served = Box::pin(connection::serve(io, permit, connection, handler, &serving));
     if let Err(error) = served.await {
-        let cause = super::respond::causes(&*error);
+        let cause = causes(&*error);
         tracing::debug!(%peer, "the connection ended: {cause}");
     }
 }

@@ -28,8 +28,9 @@ use tokio::time::{Instant, Sleep, timeout_at};
 use super::Tasks;
 use super::body::{Body, BodyError};
 use super::connection::Connection;
-use super::respond::{causes, text};
+use super::respond::text;
 use super::throttle::Throttle;
+use crate::finding::words::causes;
 use crate::settings::{Limits, Upstream};
 use headers::{join_cookies, set_forwarded, take_hop_by_hop};
 

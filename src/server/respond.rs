@@ -1,7 +1,5 @@
 //! From a request to whoever answers it.
 
-use std::error::Error;
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -220,15 +218,4 @@ pub(super) fn read_only() -> Response<Body> {
         .headers_mut()
         .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
     response
-}
-
-/// An error and what caused it, in one line.
-pub(super) fn causes(error: &(dyn Error + 'static)) -> String {
-    let mut line = error.to_string();
-    let mut below = error.source();
-    while let Some(cause) = below {
-        let _ = write!(line, ": {cause}");
-        below = cause.source();
-    }
-    line
 }

@@ -22,6 +22,7 @@ use super::lock::{Lock, lock_within};
 use super::{Attempts, Record, Store, StoreError, Stored, generation};
 use crate::bundle::CertBundle;
 use crate::clock::Clock;
+use crate::finding::words::causes;
 use crate::identifier::CertId;
 
 /// Where the certificates lie below the state directory.
@@ -200,7 +201,7 @@ impl Store for FileStore {
                 // Who holds it has healed it.
                 Err(StoreError::Busy { .. }) => {}
                 Err(error) => {
-                    tracing::warn!(%id, error = full_message(&error), "could not put right what a crash left");
+                    tracing::warn!(%id, error = causes(&error), "could not put right what a crash left");
                 }
             }
         }
@@ -312,7 +313,7 @@ impl Entry {
             }
             match self.read(number) {
                 Ok(stored) => {
-                    let damage = failures.iter().map(full_message).collect();
+                    let damage = failures.iter().map(|e| causes(e)).collect();
                     return Ok(Some(Stored { damage, ..stored }));
                 }
                 Err(e) if is_of_the_process(&e) => return Err(e),
@@ -323,7 +324,7 @@ impl Entry {
     }
 
     fn nothing_usable(&self, failures: Vec<StoreError>) -> Result<Option<Stored>, StoreError> {
-        let reasons: Vec<String> = failures.iter().map(full_message).collect();
+        let reasons: Vec<String> = failures.iter().map(|e| causes(e)).collect();
         let mendable = |e: &StoreError| match e {
             StoreError::ExposedKey { .. } => true,
             StoreError::Io { source, .. } => source.kind() == io::ErrorKind::PermissionDenied,
@@ -527,7 +528,7 @@ impl HeldEntry {
     fn discard(&self, number: u64) {
         let dir = self.entry.generation_dir(number);
         if let Err(error) = disk::discard(&dir, &self.entry.dir) {
-            tracing::warn!(path = %dir.display(), error = full_message(&error), "could not remove an old generation");
+            tracing::warn!(path = %dir.display(), error = causes(&error), "could not remove an old generation");
         }
     }
 }
@@ -573,12 +574,6 @@ fn is_absent(error: &io::Error) -> bool {
 fn same_file(a: &File, b: &File) -> io::Result<bool> {
     let (a, b) = (a.metadata()?, b.metadata()?);
     Ok((a.dev(), a.ino()) == (b.dev(), b.ino()))
-}
-
-/// An error with its causes, for a list of what is damaged.
-fn full_message(error: &StoreError) -> String {
-    let causes = std::iter::successors(std::error::Error::source(error), |e| e.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 #[cfg(test)]

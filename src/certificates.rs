@@ -5,13 +5,13 @@
 //! provided before; one name may have a certificate per kind of key, and the
 //! ClientHello decides between them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
+use rpds::HashTrieMapSync;
 use rustls::SignatureScheme;
 use rustls::crypto::CryptoProvider;
 use rustls::server::{ClientHello, ResolvesServerCert};
@@ -88,7 +88,7 @@ impl fmt::Display for SourceId {
 #[derive(Debug)]
 pub struct CertificateTable {
     snapshot: ArcSwap<Snapshot>,
-    sources: Mutex<BTreeMap<SourceId, Vec<Candidate>>>,
+    sources: Mutex<Sources>,
     default: Option<SourceId>,
     provider: Arc<CryptoProvider>,
 }
@@ -113,10 +113,8 @@ impl CertificateTable {
         }
     }
 
-    /// Makes `bundles` all that `source` provides; none removes it.
-    ///
-    /// Takes time in proportion to the whole table, so many sources are replaced
-    /// together by [`Self::replace_many`].
+    /// Makes `bundles` all that `source` provides; none removes it. What it costs
+    /// depends on these certificates, hardly on how many others there are.
     pub fn replace(
         &self,
         source: SourceId,
@@ -141,15 +139,17 @@ impl CertificateTable {
         let loaded: Vec<_> = changes.into_iter().map(load).collect::<Result<_, _>>()?;
 
         let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut next = Snapshot::clone(&self.snapshot.load());
         for (source, candidates) in loaded {
-            if candidates.is_empty() {
-                sources.remove(&source);
-            } else {
-                sources.insert(source, candidates);
+            let is_default = self.default.as_ref() == Some(&source);
+            for name in sources.replace(&source, candidates) {
+                next.set(&name, sources.identity(&name));
+            }
+            if is_default {
+                next.default = sources.identity_of(&source);
             }
         }
-        let snapshot = Snapshot::build(&sources, self.default.as_ref());
-        self.snapshot.store(Arc::new(snapshot));
+        self.snapshot.store(Arc::new(next));
         Ok(())
     }
 }
@@ -165,41 +165,36 @@ impl Certificates for CertificateTable {
     }
 }
 
-/// Every name with what it is served with, at one moment.
-#[derive(Debug, Default)]
+/// Every name with what it is served with, at one moment. A clone shares all that the
+/// next change leaves as it is.
+#[derive(Debug, Clone, Default)]
 struct Snapshot {
-    exact: HashMap<Box<str>, Identity>,
+    exact: HashTrieMapSync<Box<str>, Identity>,
     /// By what follows the `*.`.
-    wildcards: HashMap<Box<str>, Identity>,
-    addresses: HashMap<IpAddr, Identity>,
+    wildcards: HashTrieMapSync<Box<str>, Identity>,
+    addresses: HashTrieMapSync<IpAddr, Identity>,
     default: Option<Identity>,
 }
 
 impl Snapshot {
-    fn build(sources: &BTreeMap<SourceId, Vec<Candidate>>, default: Option<&SourceId>) -> Self {
-        let mut exact: HashMap<Box<str>, Vec<&Candidate>> = HashMap::new();
-        let mut wildcards: HashMap<Box<str>, Vec<&Candidate>> = HashMap::new();
-        let mut addresses: HashMap<IpAddr, Vec<&Candidate>> = HashMap::new();
-        for candidate in sources.values().flatten() {
-            for name in &candidate.names {
-                match name {
-                    Identifier::Dns(name) => exact.entry(name.as_str().into()).or_default(),
-                    Identifier::Wildcard(name) => {
-                        wildcards.entry(name.as_str().into()).or_default()
-                    }
-                    Identifier::Ip(address) => addresses.entry(*address).or_default(),
-                    Identifier::Email(_) | Identifier::Uri(_) => continue,
+    /// From now on `name` is served with `identity`.
+    fn set(&mut self, name: &Identifier, identity: Option<Identity>) {
+        let (names, key) = match name {
+            Identifier::Dns(name) => (&mut self.exact, name.as_str()),
+            Identifier::Wildcard(name) => (&mut self.wildcards, name.as_str()),
+            Identifier::Ip(address) => {
+                match identity {
+                    Some(identity) => self.addresses.insert_mut(*address, identity),
+                    None => drop(self.addresses.remove_mut(address)),
                 }
-                .push(candidate);
+                return;
             }
-        }
-        Self {
-            exact: identities(exact),
-            wildcards: identities(wildcards),
-            addresses: identities(addresses),
-            default: default
-                .and_then(|source| sources.get(source))
-                .map(|candidates| identity(candidates.iter().collect())),
+            // No client can ask for one.
+            Identifier::Email(_) | Identifier::Uri(_) => return,
+        };
+        match identity {
+            Some(identity) => names.insert_mut(key.into(), identity),
+            None => drop(names.remove_mut(key)),
         }
     }
 
@@ -218,18 +213,67 @@ impl Snapshot {
     }
 }
 
-fn identities<K: Eq + Hash>(by_name: HashMap<K, Vec<&Candidate>>) -> HashMap<K, Identity> {
-    by_name
-        .into_iter()
-        .map(|(name, candidates)| (name, identity(candidates)))
-        .collect()
+/// What every source provides, and who provides each name.
+#[derive(Debug, Default)]
+struct Sources {
+    provided: BTreeMap<SourceId, Vec<Candidate>>,
+    by_name: BTreeMap<Identifier, BTreeSet<SourceId>>,
 }
 
-/// The best of `candidates` for each kind of key; there is at least one.
-fn identity(mut candidates: Vec<&Candidate>) -> Identity {
+impl Sources {
+    /// Makes `candidates` all that `source` provides, and tells the names that this
+    /// concerns.
+    fn replace(&mut self, source: &SourceId, candidates: Vec<Candidate>) -> BTreeSet<Identifier> {
+        let before = self.provided.remove(source).unwrap_or_default();
+        let mut concerned = names_of(&before);
+        for name in &concerned {
+            if let Some(providers) = self.by_name.get_mut(name) {
+                providers.remove(source);
+            }
+        }
+        for name in names_of(&candidates) {
+            let providers = self.by_name.entry(name.clone()).or_default();
+            providers.insert(source.clone());
+            concerned.insert(name);
+        }
+        for name in &concerned {
+            if self.by_name.get(name).is_some_and(BTreeSet::is_empty) {
+                self.by_name.remove(name);
+            }
+        }
+        if !candidates.is_empty() {
+            self.provided.insert(source.clone(), candidates);
+        }
+        concerned
+    }
+
+    /// What `name` is served with, if anybody provides it.
+    fn identity(&self, name: &Identifier) -> Option<Identity> {
+        let sources = self.by_name.get(name)?.iter();
+        let candidates = sources.filter_map(|source| self.provided.get(source));
+        let named = candidates
+            .flatten()
+            .filter(|candidate| candidate.names.contains(name));
+        identity(named.collect())
+    }
+
+    /// Everything that `source` provides.
+    fn identity_of(&self, source: &SourceId) -> Option<Identity> {
+        identity(self.provided.get(source)?.iter().collect())
+    }
+}
+
+fn names_of(candidates: &[Candidate]) -> BTreeSet<Identifier> {
+    let names = candidates.iter().flat_map(|candidate| &candidate.names);
+    names.cloned().collect()
+}
+
+/// The best of `candidates` for each kind of key.
+fn identity(mut candidates: Vec<&Candidate>) -> Option<Identity> {
     candidates.sort_by_key(|c| (c.rank, std::cmp::Reverse(c.not_after)));
     candidates.dedup_by_key(|c| c.rank);
-    Identity(candidates.iter().map(|c| Arc::clone(&c.key)).collect())
+    let keys: Arc<[_]> = candidates.iter().map(|c| Arc::clone(&c.key)).collect();
+    (!keys.is_empty()).then_some(Identity(keys))
 }
 
 /// One certificate of one source, ready to be served.
@@ -454,5 +498,41 @@ mod tests {
             }
             done.store(true, Ordering::Relaxed);
         });
+    }
+
+    #[test]
+    fn changes_one_by_one_give_what_all_at_once_gives() {
+        let names = ["a.test", "b.test", "*.a.test", "127.0.0.1"];
+        let bundles: Vec<CertBundle> = (1..16_u8)
+            .map(|set| {
+                let chosen = (0..4).filter(|n| set >> n & 1 == 1).map(|n| names[n]);
+                let kind = [KeyType::P256, KeyType::P384][usize::from(set % 2)];
+                bundle(kind, &chosen.collect::<Vec<_>>(), 2030 + i32::from(set))
+            })
+            .collect();
+        let source = |n: usize| SourceId::new(&n.to_string());
+        let grown = CertificateTable::with_default(source(0));
+        let mut provided: BTreeMap<usize, Vec<CertBundle>> = BTreeMap::new();
+        // Every source is replaced many times, by one, two or no certificates.
+        for step in 0..300_usize {
+            let (who, count) = (step * 7 % 5, step * 11 % 3);
+            let pick = |n: usize| bundles[(step * step + n * 5) % bundles.len()].clone();
+            let now: Vec<CertBundle> = (0..count).map(pick).collect();
+            grown.replace(source(who), &now).unwrap();
+            provided.insert(who, now);
+            let fresh = CertificateTable::with_default(source(0));
+            let all = provided.iter().map(|(n, all)| (source(*n), all.as_slice()));
+            fresh.replace_many(all).unwrap();
+            for name in ["a.test", "b.test", "x.a.test", "c.test"] {
+                let both = [&grown, &fresh].map(|table| served(table, Some(name), LOCAL));
+                assert_eq!(both[0], both[1], "{name} after step {step}");
+            }
+            let both = [&grown, &fresh].map(|table| served(table, None, LOCAL));
+            assert_eq!(both[0], both[1], "the address after step {step}");
+        }
+        for n in provided.into_keys() {
+            grown.replace(source(n), &[]).unwrap();
+        }
+        assert!(grown.sources.lock().unwrap().by_name.is_empty());
     }
 }

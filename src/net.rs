@@ -2,3 +2,4 @@
 
 #[cfg(feature = "acme")]
 pub mod dns;
+pub mod roots;

@@ -240,7 +240,7 @@ fn content(
             Handler::Files(files?)
         }
         Content::Upstream(upstream) => {
-            let proxy = proxy::Proxy::new(upstream.clone(), &settings.limits, tasks);
+            let proxy = proxy::Proxy::new(upstream.clone(), &settings.limits, tasks)?;
             Handler::Proxy(Box::new(proxy))
         }
     })
@@ -268,6 +268,9 @@ pub enum ServerError {
     /// A redirect to a listener that is not in the list.
     #[error("there is no listener {0} to redirect to")]
     NoSuchListener(usize),
+    /// Nobody can vouch for an https upstream.
+    #[error("could not load the roots to verify the upstream with")]
+    UpstreamRoots(#[source] crate::net::roots::RootsError),
     /// The TLS library cannot be set up.
     #[error("could not set up TLS")]
     Tls(#[source] rustls::Error),
@@ -295,6 +298,7 @@ impl ServerError {
                 _ => None,
             },
             Self::Root { .. } => Some("name a directory that exists with `--root`".to_owned()),
+            Self::UpstreamRoots(source) => Some(source.hint().to_owned()),
             Self::Tls(_) | Self::NoSuchListener(_) => None,
         }
     }

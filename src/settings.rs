@@ -2,12 +2,13 @@
 //! file and defaults are combined. A value that exists can be acted on.
 
 use std::fmt;
-use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
 use http::uri::Authority;
+use ipnet::IpNet;
 use url::Url;
 
 use crate::identifier::quoted;
@@ -66,17 +67,134 @@ pub enum Content {
     Upstream(Upstream),
 }
 
-/// An HTTP server behind this one: `http://host:port[/prefix]`.
+/// HTTP servers behind this one, each of which may answer any request. Parsed from
+/// the URL of one; [`Self::and`] adds others.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Upstream {
+    servers: Vec<UpstreamServer>,
+    roots: Option<PathBuf>,
+    trusted: Vec<IpNet>,
+}
+
+impl Upstream {
+    /// The servers; at least one.
+    pub fn servers(&self) -> &[UpstreamServer] {
+        &self.servers
+    }
+
+    /// The PEM file of the roots that vouch for https upstreams; `None` for the
+    /// system's.
+    pub fn roots(&self) -> Option<&Path> {
+        self.roots.as_deref()
+    }
+
+    /// Whether what this client says about whom it asks for is believed. Nobody by
+    /// default.
+    pub fn trusts(&self, peer: IpAddr) -> bool {
+        self.trusted.iter().any(|network| network.contains(&peer))
+    }
+
+    /// These servers and those of `other`, with the roots and the trust of both;
+    /// where both name roots, those of `other` count.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.servers.extend(other.servers);
+        self.trusted.extend(other.trusted);
+        self.roots = other.roots.or(self.roots);
+        self
+    }
+
+    /// Trusts the roots in this PEM file instead of the system's.
+    #[must_use]
+    pub fn with_roots(self, path: PathBuf) -> Self {
+        Self {
+            roots: Some(path),
+            ..self
+        }
+    }
+
+    /// Believes proxies in these networks: what they say of a client in
+    /// `X-Forwarded-*` and `Forwarded` is passed on, and they are added to it.
+    #[must_use]
+    pub fn trusting(mut self, proxies: impl IntoIterator<Item = IpNet>) -> Self {
+        self.trusted.extend(proxies);
+        self
+    }
+}
+
+impl FromStr for Upstream {
+    type Err = InvalidSetting;
+
+    fn from_str(text: &str) -> Result<Self, InvalidSetting> {
+        Ok(Self {
+            servers: vec![text.parse()?],
+            roots: None,
+            trusted: Vec::new(),
+        })
+    }
+}
+
+impl fmt::Display for Upstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, server) in self.servers.iter().enumerate() {
+            if n > 0 {
+                f.write_str(", ")?;
+            }
+            server.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+/// How an upstream is spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UpstreamProtocol {
+    /// `http://`: HTTP/1.1.
+    Http,
+    /// `h2c://`: HTTP/2 without TLS, from the first byte.
+    H2c,
+    /// `https://`: HTTP/2 or HTTP/1.1 on TLS, as the upstream chooses.
+    Https,
+}
+
+impl UpstreamProtocol {
+    const ALL: [Self; 3] = [Self::Http, Self::H2c, Self::Https];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::H2c => "h2c",
+            Self::Https => "https",
+        }
+    }
+}
+
+/// One HTTP server behind this one: `http://host:port[/prefix]`, or with `h2c` or
+/// `https` in place of `http`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpstreamServer {
+    protocol: UpstreamProtocol,
     authority: Authority,
     prefix: String,
 }
 
-impl Upstream {
-    /// Its host and port.
+impl UpstreamServer {
+    /// How it is spoken to.
+    pub fn protocol(&self) -> UpstreamProtocol {
+        self.protocol
+    }
+
+    /// Its host and, unless it is the usual one, its port.
     pub fn authority(&self) -> &Authority {
         &self.authority
+    }
+
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.authority.port_u16().unwrap_or(match self.protocol {
+            UpstreamProtocol::Http | UpstreamProtocol::H2c => 80,
+            UpstreamProtocol::Https => 443,
+        })
     }
 
     /// What is put before every path; empty, or starting with `/` and not ending
@@ -86,19 +204,32 @@ impl Upstream {
     }
 }
 
-impl FromStr for Upstream {
+impl FromStr for UpstreamServer {
     type Err = InvalidSetting;
 
     fn from_str(text: &str) -> Result<Self, InvalidSetting> {
         let refuse = |reason: &str| InvalidSetting {
             text: text.to_owned(),
             reason: reason.to_owned(),
-            hint: Some("write `http://host:port` or `http://host:port/prefix`".to_owned()),
+            hint: Some(
+                "write `http://host:port`, `https://host:port` or `h2c://host:port`, with a \
+                 `/prefix` where one is wanted"
+                    .to_owned(),
+            ),
         };
         let url = Url::parse(text).map_err(|e| refuse(&format!("not a URL: {e}")))?;
-        if url.scheme() != "http" {
-            return Err(refuse("only `http` upstreams are supported"));
-        }
+        let protocol = UpstreamProtocol::ALL
+            .into_iter()
+            .find(|protocol| protocol.as_str() == url.scheme())
+            .ok_or_else(|| refuse("an upstream is http, https or h2c"))?;
+        let url = match (protocol, text.split_once("://")) {
+            // The rules for a host are those of a scheme that everybody knows.
+            (UpstreamProtocol::H2c, rest) => rest
+                .ok_or_else(|| refuse("it has no usable host"))
+                .map(|(_, rest)| Url::parse(&format!("http://{rest}")))?
+                .map_err(|e| refuse(&format!("not a URL: {e}")))?,
+            _ => url,
+        };
         if !url.username().is_empty() || url.password().is_some() {
             return Err(refuse("an upstream has no user and password"));
         }
@@ -109,15 +240,17 @@ impl FromStr for Upstream {
             .parse()
             .map_err(|_| refuse("it has no usable host"))?;
         Ok(Self {
+            protocol,
             authority,
             prefix: url.path().trim_end_matches('/').to_owned(),
         })
     }
 }
 
-impl fmt::Display for Upstream {
+impl fmt::Display for UpstreamServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http://{}{}", self.authority, self.prefix)
+        let (scheme, authority) = (self.protocol.as_str(), &self.authority);
+        write!(f, "{scheme}://{authority}{}", self.prefix)
     }
 }
 
@@ -204,28 +337,69 @@ mod tests {
     }
 
     #[test]
-    fn an_upstream_is_a_plain_http_url_without_secrets() {
+    fn an_upstream_is_a_url_without_secrets() {
         for (text, expected) in [
-            ("http://localhost:3000", Some(("localhost:3000", ""))),
-            ("http://localhost:3000/", Some(("localhost:3000", ""))),
-            ("http://[::1]:3000/api/v1/", Some(("[::1]:3000", "/api/v1"))),
-            ("http://BACKEND/", Some(("backend", ""))),
+            (
+                "http://localhost:3000",
+                Some(("http", "localhost:3000", 3000, "")),
+            ),
+            (
+                "http://localhost:3000/",
+                Some(("http", "localhost:3000", 3000, "")),
+            ),
+            (
+                "http://[::1]:3000/api/v1/",
+                Some(("http", "[::1]:3000", 3000, "/api/v1")),
+            ),
+            ("http://BACKEND/", Some(("http", "backend", 80, ""))),
+            ("https://backend/x", Some(("https", "backend", 443, "/x"))),
+            (
+                "https://backend:8443",
+                Some(("https", "backend:8443", 8443, "")),
+            ),
+            ("h2c://BACKEND", Some(("h2c", "backend", 80, ""))),
+            (
+                "H2C://[::1]:3000/api/",
+                Some(("h2c", "[::1]:3000", 3000, "/api")),
+            ),
             // bad values
             ("", None),
             ("localhost:3000", None),
-            ("https://localhost:3000", None),
             ("ftp://localhost", None),
             ("http://", None),
+            ("h2c://", None),
+            ("h2c:localhost", None),
             ("http://u:p@localhost", None),
+            ("h2c://u@localhost", None),
             ("http://localhost/?q", None),
             ("http://localhost/#f", None),
             ("http://local host/", None),
+            ("h2c://local host/", None),
+            ("https://localhost:70000", None),
         ] {
-            let parsed = text.parse::<Upstream>().ok();
-            let parts = parsed
-                .as_ref()
-                .map(|u| (u.authority().as_str(), u.prefix()));
+            let parsed = text.parse::<UpstreamServer>().ok();
+            let parts = parsed.as_ref().map(|u| {
+                let authority = u.authority().as_str();
+                (u.protocol().as_str(), authority, u.port(), u.prefix())
+            });
             assert_eq!(parts, expected, "{text:?}");
         }
+        let error = "localhost:3000".parse::<Upstream>().unwrap_err();
+        assert!(error.hint().unwrap().contains("h2c://host:port"));
+    }
+
+    #[test]
+    fn several_upstreams_are_one_and_trust_nobody_unasked() {
+        let one: Upstream = "http://a:1".parse().unwrap();
+        let two: Upstream = "h2c://b:2/x".parse().unwrap();
+        let stranger = "10.0.0.1".parse().unwrap();
+        assert!(!one.trusts(stranger));
+        let both = one
+            .with_roots("/roots.pem".into())
+            .and(two)
+            .trusting(["10.0.0.0/8".parse().unwrap()]);
+        assert_eq!(both.to_string(), "http://a:1, h2c://b:2/x");
+        assert_eq!(both.roots(), Some(Path::new("/roots.pem")));
+        assert!(both.trusts(stranger) && !both.trusts("::1".parse().unwrap()));
     }
 }

@@ -15,6 +15,7 @@ use crate::clock::Timestamp;
 use crate::finding::rules::label;
 use crate::finding::words;
 use crate::identifier::Identifier;
+use crate::net::roots::SYSTEM_BUNDLES;
 
 /// Trusted roots, and what to call them.
 #[derive(Debug, Clone, Default)]
@@ -24,16 +25,6 @@ pub struct Roots {
     /// Asked for by the user: what does not verify against them is wrong.
     given: bool,
 }
-
-/// Where distributions keep all their roots in one file; the first that exists counts.
-const BUNDLES: [&str; 6] = [
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-    "/usr/local/etc/ssl/cert.pem",
-];
 
 impl Roots {
     /// Roots that the user gave, called `name` in messages.
@@ -56,7 +47,7 @@ impl Roots {
 
     /// The system's roots; none on a system that keeps them in no file that we know.
     pub fn system() -> Self {
-        let found = BUNDLES
+        let found = SYSTEM_BUNDLES
             .iter()
             .find_map(|path| read_bundle(Path::new(path)).ok());
         let certificates = found.unwrap_or_default();

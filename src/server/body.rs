@@ -3,10 +3,11 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use hyper::body::{Body as HttpBody, Bytes, Frame, Incoming, SizeHint};
+use hyper::body::{Body as HttpBody, Bytes, Frame, SizeHint};
 use tower_http::services::fs::ServeFileSystemResponseBody;
 
 use super::connection::Busy;
+use super::proxy::Answer;
 
 /// The body of an answer. The connection counts as busy until it is dropped.
 pub(super) struct Body {
@@ -16,7 +17,7 @@ pub(super) struct Body {
 
 enum Source {
     Bytes(Option<Bytes>),
-    Upstream(Incoming),
+    Upstream(Answer),
     File(ServeFileSystemResponseBody),
 }
 
@@ -36,7 +37,7 @@ impl Body {
     }
 
     /// What the upstream sends, as it sends it.
-    pub(super) fn upstream(body: Incoming) -> Self {
+    pub(super) fn upstream(body: Answer) -> Self {
         Self::from_source(Source::Upstream(body))
     }
 

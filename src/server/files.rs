@@ -3,7 +3,9 @@
 //! tower-http answers (ranges, conditions, compressed variants, types); every file
 //! it asks for is opened here, beneath the root and nowhere else: the kernel
 //! refuses `..`, links that lead out, and races between check and open. Hidden
-//! files do not exist, nor does anything that is not a file or directory.
+//! files do not exist, nor does anything that is not a file or directory. What is
+//! sent is the file as it was when it was opened: its length then, and no byte of
+//! what was renamed to its name since.
 
 use std::fs::File;
 use std::future::Future;
@@ -11,13 +13,16 @@ use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
-use http::header::{HeaderValue, X_CONTENT_TYPE_OPTIONS};
-use http::{Method, Request, Response, StatusCode};
+use http::header::{
+    ACCEPT_ENCODING, ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue,
+    IF_RANGE, LAST_MODIFIED, LOCATION, RANGE, VARY, X_CONTENT_TYPE_OPTIONS,
+};
+use http::{Method, Request, Response, StatusCode, Uri};
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
-use tokio::io::{AsyncRead, AsyncSeek, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncSeek, ReadBuf, Take};
 use tower_http::services::ServeDir;
 use tower_http::services::fs::{Backend, DefaultServeDirFallback};
 
@@ -47,24 +52,36 @@ impl Files {
     }
 
     pub(super) async fn respond(&self, request: Request<()>) -> Response<Body> {
+        let mut response = self.answer(request).await;
+        let nosniff = HeaderValue::from_static("nosniff");
+        let headers = response.headers_mut();
+        headers.insert(X_CONTENT_TYPE_OPTIONS, nosniff);
+        response
+    }
+
+    async fn answer(&self, mut request: Request<()>) -> Response<Body> {
         if request.method() != Method::GET && request.method() != Method::HEAD {
             return read_only();
         }
-        // `//host/` would come back as a redirect to another host.
-        if request.uri().path().starts_with("//") {
+        // `//host/` would come back as a redirect to another host; and no name has a
+        // slash in it.
+        let path = request.uri().path();
+        if path.starts_with("//") || path.contains("%2f") || path.contains("%2F") {
             return not_found();
         }
+        // Nor may an authority in the request target come back in one.
+        let path = request.uri().path_and_query().cloned();
+        *request.uri_mut() = path.map(Uri::from).unwrap_or_default();
+        match range_of_bytes(&request) {
+            Some(range) => _ = request.headers_mut().insert(RANGE, range),
+            None => _ = request.headers_mut().remove(RANGE),
+        }
+        // The caller leaves the body away; so HEAD and GET never differ otherwise.
+        *request.method_mut() = Method::GET;
         let path = request.uri().path().to_owned();
-        match self.0.clone().try_call(request).await {
+        match self.find(request).await {
             Ok(found) if found.status() == StatusCode::NOT_FOUND => not_found(),
-            Ok(found) => {
-                let mut response = found.map(Body::file);
-                let nosniff = HeaderValue::from_static("nosniff");
-                response
-                    .headers_mut()
-                    .insert(X_CONTENT_TYPE_OPTIONS, nosniff);
-                response
-            }
+            Ok(found) => finish(found),
             Err(error) if is_absent(&error) => not_found(),
             Err(error) => {
                 let path = crate::identifier::quoted(&path);
@@ -76,6 +93,79 @@ impl Files {
             }
         }
     }
+
+    /// Asks tower-http for a part, and for the whole where the part is not wanted or
+    /// wrongly judged. tower-http knows nothing of `If-Range`: with one, a part is
+    /// sent only of the very file that the client has another part of.
+    async fn find(&self, mut request: Request<()>) -> io::Result<Response<Body>> {
+        let condition = request.headers_mut().remove(IF_RANGE);
+        let Some(range) = request.headers().get(RANGE).cloned() else {
+            return self.ask(request).await;
+        };
+        let part = self.ask(request.clone()).await?;
+        let is_wanted = condition.is_none_or(|condition| is_same(&condition, part.headers()));
+        if is_wanted && !is_misjudged(&range, &part) {
+            return Ok(part);
+        }
+        request.headers_mut().remove(RANGE);
+        self.ask(request).await
+    }
+
+    async fn ask(&self, request: Request<()>) -> io::Result<Response<Body>> {
+        let response = self.0.clone().try_call(request).await?;
+        Ok(response.map(Body::file))
+    }
+}
+
+/// The request's `Range` when it counts: with GET, and of bytes (RFC 9110 §14.2);
+/// its unit as tower-http writes it.
+fn range_of_bytes(request: &Request<()>) -> Option<HeaderValue> {
+    let range = request.headers().get(RANGE)?.to_str().ok()?;
+    let (unit, ranges) = range.split_once('=')?;
+    let counts = request.method() == Method::GET && unit.eq_ignore_ascii_case("bytes");
+    counts.then(|| HeaderValue::try_from(format!("bytes={ranges}")).ok())?
+}
+
+/// Whether `If-Range` names what these headers are of (RFC 9110 §13.1.5): a strong
+/// tag or the exact time.
+fn is_same(condition: &HeaderValue, found: &HeaderMap) -> bool {
+    [ETAG, LAST_MODIFIED]
+        .iter()
+        .any(|name| found.get(name) == Some(condition))
+}
+
+/// Whether the whole is right instead (RFC 9110 §14.1.2): the end of a file that is
+/// shorter than what was asked for, or the first byte of one that has none.
+fn is_misjudged(range: &HeaderValue, part: &Response<Body>) -> bool {
+    let empty = part.headers().get(CONTENT_LENGTH).is_some_and(|n| n == "0");
+    match part.status() {
+        StatusCode::RANGE_NOT_SATISFIABLE => range
+            .as_bytes()
+            .strip_prefix(b"bytes=-")
+            .is_some_and(|n| n.iter().all(u8::is_ascii_digit) && n.iter().any(|&b| b != b'0')),
+        StatusCode::PARTIAL_CONTENT => empty,
+        _ => false,
+    }
+}
+
+/// Adds to an answer what tower-http leaves to us.
+fn finish(mut response: Response<Body>) -> Response<Body> {
+    let headers = response.headers_mut();
+    if !headers.contains_key(LOCATION) {
+        // Also on 304 and 416 (RFC 9110 §15.4.5).
+        headers.insert(VARY, ACCEPT_ENCODING.into());
+        headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    }
+    if let Some(kind) = headers
+        .get(CONTENT_TYPE)
+        .and_then(|kind| kind.to_str().ok())
+        && kind.starts_with("text/")
+        && !kind.contains(';')
+        && let Ok(kind) = HeaderValue::try_from(format!("{kind}; charset=utf-8"))
+    {
+        headers.insert(CONTENT_TYPE, kind);
+    }
+    response
 }
 
 fn not_found() -> Response<Body> {
@@ -193,10 +283,13 @@ impl Backend for Beneath {
 
     fn open(&self, path: PathBuf) -> Self::OpenFuture {
         let this = self.clone();
-        Box::pin(async move {
-            let file = blocking(move || this.open_now(&path)).await?;
-            Ok(OpenFile(tokio::fs::File::from_std(file)))
-        })
+        let open = move || match this.open_now(&path) {
+            Ok(file) => OpenFile::new(file),
+            // So that a compressed variant which cannot be read hides nothing.
+            Err(error) if is_absent(&error) => Err(io::ErrorKind::NotFound.into()),
+            Err(error) => Err(error),
+        };
+        Box::pin(blocking(open))
     }
 
     fn metadata(&self, path: PathBuf) -> Self::MetadataFuture {
@@ -213,35 +306,85 @@ async fn blocking<T: Send + 'static>(
         .map_err(io::Error::other)?
 }
 
-/// A file that was opened beneath the root.
-struct OpenFile(tokio::fs::File);
+/// A file that was opened beneath the root, as long as it was then.
+struct OpenFile {
+    file: Take<tokio::fs::File>,
+    metadata: std::fs::Metadata,
+}
+
+impl OpenFile {
+    fn new(file: File) -> io::Result<Self> {
+        let metadata = file.metadata()?;
+        if !metadata.is_file() {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        Ok(Self {
+            file: tokio::fs::File::from_std(file).take(metadata.len()),
+            metadata,
+        })
+    }
+}
 
 impl tower_http::services::fs::File for OpenFile {
     type Metadata = std::fs::Metadata;
-    type MetadataFuture<'a> =
-        Pin<Box<dyn Future<Output = io::Result<std::fs::Metadata>> + Send + 'a>>;
+    type MetadataFuture<'a> = std::future::Ready<io::Result<std::fs::Metadata>>;
 
     fn metadata(&self) -> Self::MetadataFuture<'_> {
-        Box::pin(self.0.metadata())
+        std::future::ready(Ok(self.metadata.clone()))
     }
 }
 
 impl AsyncRead for OpenFile {
+    /// Ends with an error when the file became shorter: what was promised is not
+    /// there.
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, buf)
+        let room = buf.remaining();
+        ready!(Pin::new(&mut self.file).poll_read(cx, buf))?;
+        let ended = buf.remaining() == room;
+        if ended && room > 0 && self.file.limit() > 0 {
+            return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
 impl AsyncSeek for OpenFile {
     fn start_seek(mut self: Pin<&mut Self>, position: io::SeekFrom) -> io::Result<()> {
-        Pin::new(&mut self.0).start_seek(position)
+        Pin::new(self.file.get_mut()).start_seek(position)
     }
 
     fn poll_complete(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<u64>> {
-        Pin::new(&mut self.0).poll_complete(cx)
+        let position = ready!(Pin::new(self.file.get_mut()).poll_complete(cx))?;
+        let left = self.metadata.len().saturating_sub(position);
+        self.file.set_limit(left);
+        Poll::Ready(Ok(position))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_file_is_as_long_as_when_it_was_opened_or_an_error() {
+        let mut written = tempfile::NamedTempFile::new().unwrap();
+        let path = written.path().to_owned();
+        written.write_all(b"0123456789").unwrap();
+        let mut grown = OpenFile::new(File::open(&path).unwrap()).unwrap();
+        let mut shrunk = OpenFile::new(File::open(&path).unwrap()).unwrap();
+        written.write_all(b"and more").unwrap();
+        let mut bytes = Vec::new();
+        grown.read_to_end(&mut bytes).await.unwrap();
+        assert_eq!(bytes, b"0123456789");
+        written.as_file().set_len(5).unwrap();
+        let error = shrunk.read_to_end(&mut Vec::new()).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+        assert!(OpenFile::new(File::open("/").unwrap()).is_err());
     }
 }

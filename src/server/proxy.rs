@@ -1,214 +1,337 @@
-//! The reverse proxy: one HTTP server behind this one.
+//! The reverse proxy: HTTP servers behind this one.
 //!
 //! Rules kept here: bodies stream both ways and are never held; what belongs to a
 //! connection ends at it (RFC 9110 §7.6.1), so a request is framed anew for the
-//! upstream whatever the client's framing was; `Host` goes on as the client sent
-//! it, and who the client is, only we say; a connection becomes a tunnel only
-//! after the upstream agreed with 101, and never when the request has a body.
+//! upstream whatever the client's framing was, and so is its answer; `Host` goes on
+//! as the client sent it, and who the client is, only we say; a connection becomes a
+//! tunnel only after the upstream agreed with 101, and never when the request has a
+//! body; a request goes out a second time only when it cannot have been acted upon,
+//! or when that does no harm.
 
+mod backend;
+mod body;
 mod headers;
+mod health;
 
-use std::future::Future;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use http::header::{CONNECTION, HOST, HeaderValue, TE, UPGRADE};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, HOST, HeaderValue, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Request, Response, StatusCode, Uri, Version};
-use hyper::body::{Body as HttpBody, Bytes, Frame, Incoming, SizeHint};
+use hyper::body::{Body as _, Incoming};
 use hyper::upgrade::OnUpgrade;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::client::legacy::{Client, Error as ClientError};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::time::{Instant, Sleep, timeout_at};
+use hyper_util::rt::TokioIo;
+use tokio::time::{Instant, timeout_at};
 
-use super::Tasks;
 use super::body::{Body, BodyError};
 use super::connection::Connection;
 use super::respond::text;
-use super::throttle::Throttle;
+use super::{ServerError, Tasks};
 use crate::finding::words::causes;
-use crate::settings::{Limits, Upstream};
-use headers::{join_cookies, set_forwarded, take_hop_by_hop};
+use crate::net::roots::Roots;
+use crate::settings::{Limits, Upstream, UpstreamProtocol};
+use backend::{Backend, Channel, Lease, NoConnection, UpstreamTls};
+pub(super) use body::Answer;
+use body::{Outgoing, Progress};
+use headers::{has_token, is_chunked_alone, join_cookies, set_forwarded, take_hop_by_hop};
+use health::Standing;
 
-/// How long an unused connection to the upstream is kept.
-const POOL_IDLE: Duration = Duration::from_secs(30);
-
-/// Most unused connections to the upstream that are kept.
-const POOL_SIZE: usize = 256;
-
-/// When the kernel begins to ask whether a silent upstream is still there.
-const KEEPALIVE: Duration = Duration::from_secs(60);
-
-/// How often an upstream's failure is logged.
-const SAY_AGAIN: Duration = Duration::from_secs(5);
-
-/// Forwards requests to one upstream.
+/// Forwards requests to one of the upstreams.
 #[derive(Debug)]
 pub(super) struct Proxy {
     upstream: Upstream,
-    client: Client<HttpConnector, Outgoing>,
+    backends: Vec<Arc<Backend>>,
+    /// Whose turn it is among those that are equally good.
+    turn: AtomicUsize,
     answer: Duration,
     stall: Duration,
-    trouble: Throttle,
     tasks: Tasks,
 }
 
+/// What a client asked for, whichever upstream is going to answer.
+#[derive(Debug)]
+struct Asked {
+    path: PathAndQuery,
+    host: Option<Authority>,
+    /// The protocols to change to.
+    upgrade: Option<HeaderValue>,
+    /// The client takes trailers.
+    trailers: bool,
+}
+
 impl Proxy {
-    pub(super) fn new(upstream: Upstream, limits: &Limits, tasks: &Tasks) -> Self {
-        let mut connector = HttpConnector::new();
-        connector.set_connect_timeout(Some(limits.upstream_connect));
-        connector.set_nodelay(true);
-        connector.set_keepalive(Some(KEEPALIVE));
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(POOL_IDLE)
-            .pool_max_idle_per_host(POOL_SIZE)
-            .set_host(false)
-            .build(connector);
-        Self {
+    pub(super) fn new(
+        upstream: Upstream,
+        limits: &Limits,
+        tasks: &Tasks,
+    ) -> Result<Self, ServerError> {
+        let is_tls = |protocol| protocol == UpstreamProtocol::Https;
+        let tls = if upstream.servers().iter().any(|s| is_tls(s.protocol())) {
+            let file = upstream.roots().map(|path| Roots::File(path.to_owned()));
+            let roots = file.unwrap_or_default().load();
+            let roots = roots.map_err(ServerError::UpstreamRoots)?;
+            Some(UpstreamTls::new(roots).map_err(ServerError::Tls)?)
+        } else {
+            None
+        };
+        let backends = upstream.servers().iter().map(|server| {
+            let tls = tls.clone().filter(|_| is_tls(server.protocol()));
+            let backend = Backend::new(server.clone(), limits.upstream_connect, tls);
+            Arc::new(backend)
+        });
+        Ok(Self {
+            backends: backends.collect(),
             upstream,
-            client,
+            turn: AtomicUsize::new(0),
             answer: limits.upstream_answer,
             stall: limits.stall,
-            trouble: Throttle::new(SAY_AGAIN),
             tasks: tasks.clone(),
-        }
+        })
     }
 
-    /// Answers with what the upstream answers, or says why it cannot.
+    /// Answers with what an upstream answers, or says why none can.
     pub(super) async fn respond(
         &self,
         mut request: Request<Incoming>,
         host: Option<Authority>,
         connection: &Connection,
     ) -> Response<Body> {
-        let Some(uri) = self.uri(request.uri()) else {
+        if !is_chunked_alone(request.headers()) {
+            // The body would reach the upstream without what says how to read it.
+            let words = "only the transfer coding `chunked` is understood here";
+            let mut refusal = text(StatusCode::NOT_IMPLEMENTED, words);
+            let close = HeaderValue::from_static("close");
+            refusal.headers_mut().insert(CONNECTION, close);
+            return refusal;
+        }
+        let Some(path) = self.path(request.uri()) else {
             let words = "the path leads out of what is served here";
             return text(StatusCode::BAD_REQUEST, words);
         };
-        let client_side = self.prepare(&mut request, uri, host.as_ref(), connection);
+        let asked = self.prepare(&mut request, path, host, connection);
+        let client_side = asked
+            .upgrade
+            .is_some()
+            .then(|| hyper::upgrade::on(&mut request));
         let (parts, body) = request.into_parts();
         let progress = Arc::new(Progress::new());
         let body = Outgoing::new(body, self.stall, &progress);
         let request = Request::from_parts(parts, body);
-        match self.ask(request, &progress).await {
-            Ok(response) => self.pass_back(response, client_side),
-            Err(failure) => self.refuse(&failure),
-        }
+        let answered = self.ask(request, &asked, &progress).await;
+        let passed = answered
+            .and_then(|(response, lease)| self.pass_back(response, lease, &asked, client_side));
+        passed.unwrap_or_else(|failure| refuse(&failure))
     }
 
-    /// The upstream's URL for what the client asked for.
-    fn uri(&self, asked: &Uri) -> Option<Uri> {
+    /// What the client asked for, unless it would leave an upstream's prefix.
+    fn path(&self, asked: &Uri) -> Option<PathAndQuery> {
         let path = asked.path_and_query()?;
-        let prefix = self.upstream.prefix();
-        let path = if prefix.is_empty() {
-            path.clone()
-        } else if has_dot_segment(path.path()) {
-            // The upstream would resolve it, and leave the prefix.
-            return None;
-        } else {
-            PathAndQuery::try_from(format!("{prefix}{path}")).ok()?
-        };
-        let mut parts = http::uri::Parts::default();
-        parts.scheme = Some(Scheme::HTTP);
-        parts.authority = Some(self.upstream.authority().clone());
-        parts.path_and_query = Some(path);
-        Uri::from_parts(parts).ok()
+        let servers = self.upstream.servers();
+        let leaves = servers.iter().any(|s| !s.prefix().is_empty()) && has_dot_segment(path.path());
+        (!leaves).then(|| path.clone())
     }
 
-    /// Makes the client's request ours. Returns the client's side of the tunnel
-    /// when it asks for one.
+    /// Takes out of the request what is between the client and us, and notes it.
     fn prepare(
         &self,
         request: &mut Request<Incoming>,
-        uri: Uri,
-        host: Option<&Authority>,
+        path: PathAndQuery,
+        host: Option<Authority>,
         connection: &Connection,
-    ) -> Option<OnUpgrade> {
+    ) -> Asked {
         let one_one = request.version() == Version::HTTP_11;
-        *request.uri_mut() = uri;
-        *request.version_mut() = Version::HTTP_11;
-        let hop = take_hop_by_hop(request.headers_mut());
+        let bodiless = request.body().is_end_stream();
+        let headers = request.headers_mut();
+        let hop = take_hop_by_hop(headers);
         let upgrade = hop
             .upgrade
-            .filter(|protocol| one_one && request.body().is_end_stream() && !is_h2c(protocol));
-        set_forwarded(request.headers_mut(), connection, host);
-        let host = host.unwrap_or_else(|| self.upstream.authority());
-        if let Ok(host) = HeaderValue::from_str(host.as_str()) {
-            request.headers_mut().insert(HOST, host);
+            .filter(|protocol| one_one && bodiless && !is_h2c(protocol));
+        let trusted = self.upstream.trusts(connection.peer.ip());
+        set_forwarded(headers, connection, host.as_ref(), trusted);
+        join_cookies(headers);
+        Asked {
+            path,
+            host,
+            upgrade,
+            trailers: hop.trailers,
         }
-        join_cookies(request.headers_mut());
-        if let Some(protocol) = upgrade {
-            let client_side = hyper::upgrade::on(&mut *request);
-            let headers = request.headers_mut();
-            headers.insert(UPGRADE, protocol);
-            headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-            return Some(client_side);
+    }
+
+    /// Asks one upstream after the other until one can be reached.
+    async fn ask(
+        &self,
+        mut request: Request<Outgoing>,
+        asked: &Asked,
+        progress: &Progress,
+    ) -> Result<(Response<Incoming>, Lease), Failure> {
+        let mut tried = Vec::new();
+        let mut reached_none = None;
+        while let Some((index, backend)) = self.choose(&tried) {
+            tried.push(index);
+            let load = backend.begin();
+            match self.ask_one(backend, request, asked, progress).await {
+                Ok((response, channel)) => {
+                    if backend.health.succeeded() && self.backends.len() > 1 {
+                        tracing::info!(upstream = %backend.server, "the upstream answers again");
+                    }
+                    return Ok((response, Lease::new(channel, load)));
+                }
+                Err(Attempt::Unreached(unsent, error)) => {
+                    let failure = Failure::Unreachable(error);
+                    self.note(backend, &failure);
+                    reached_none = Some(failure);
+                    request = *unsent;
+                }
+                Err(Attempt::Failed(failure)) => {
+                    self.note(backend, &failure);
+                    return Err(failure);
+                }
+            }
         }
-        if hop.trailers {
-            let headers = request.headers_mut();
-            headers.insert(TE, HeaderValue::from_static("trailers"));
-            // RFC 9110 §10.1.4: whoever sends TE also names it.
-            headers.insert(CONNECTION, HeaderValue::from_static("te"));
+        Err(reached_none.unwrap_or(Failure::Slow))
+    }
+
+    /// The upstream to try next: the one with the fewest requests among those that
+    /// are well, or else among all.
+    fn choose(&self, tried: &[usize]) -> Option<(usize, &Arc<Backend>)> {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let (before, after) = self.backends.split_at(turn % self.backends.len());
+        let first = before.len();
+        let in_turn = (first..).zip(after).chain((0..).zip(before));
+        let left = in_turn.filter(|(index, _)| !tried.contains(index));
+        if self.backends.len() == 1 {
+            return left.last();
         }
-        None
+        let mut due = left.clone();
+        let due = due.find(|(_, b)| b.health.standing() == Standing::Due && b.health.try_again());
+        let well = left
+            .clone()
+            .filter(|(_, b)| b.health.standing() == Standing::Up);
+        due.or_else(|| well.min_by_key(|(_, b)| b.load()))
+            .or_else(|| left.min_by_key(|(_, b)| b.load()))
+    }
+
+    /// Asks on a connection that is there, and on a new one when that one turns out
+    /// to have been closed in the meantime.
+    async fn ask_one(
+        &self,
+        backend: &Arc<Backend>,
+        mut request: Request<Outgoing>,
+        asked: &Asked,
+        progress: &Progress,
+    ) -> Result<(Response<Incoming>, Channel), Attempt> {
+        let http1_only = asked.upgrade.is_some();
+        if let Some(channel) = backend.used(http1_only) {
+            let spare = spare(&request);
+            let broken = match self
+                .exchange(channel, backend, request, asked, progress)
+                .await
+            {
+                Ok(answered) => return Ok(answered),
+                Err(broken) => broken,
+            };
+            request = match (broken, spare) {
+                (Broken::Unsent(request, _), _) => *request,
+                (Broken::Sent(error), Some(spare)) if is_closing(&error) => spare,
+                (broken, _) => return Err(Attempt::Failed(broken.into())),
+            };
+        }
+        let channel = match backend.open(http1_only).await {
+            Ok(channel) => channel,
+            Err(error) => return Err(Attempt::Unreached(Box::new(request), error)),
+        };
+        let answered = self.exchange(channel, backend, request, asked, progress);
+        answered
+            .await
+            .map_err(|broken| Attempt::Failed(broken.into()))
     }
 
     /// Sends the request and waits for the header of the answer. The wait begins
     /// anew with each part of the client's body that the upstream took, and stands
     /// still while we wait for the client.
-    async fn ask(
+    async fn exchange(
         &self,
-        request: Request<Outgoing>,
+        mut channel: Channel,
+        backend: &Backend,
+        mut request: Request<Outgoing>,
+        asked: &Asked,
         progress: &Progress,
-    ) -> Result<Response<Incoming>, Failure> {
-        let mut answer = pin!(self.client.request(request));
-        let mut deadline = Instant::now() + self.answer;
-        loop {
-            match timeout_at(deadline, answer.as_mut()).await {
-                Ok(answered) => return answered.map_err(Failure::from),
-                Err(_) => {
-                    let now = Instant::now();
-                    let waited_since = progress.handed_over().unwrap_or(now);
-                    deadline = waited_since + self.answer;
-                    if deadline <= now {
-                        return Err(Failure::Slow);
+    ) -> Result<(Response<Incoming>, Channel), Broken> {
+        address(&mut request, asked, backend, channel.is_http2());
+        let answered = {
+            let mut answer = pin!(channel.send(request));
+            let mut deadline = Instant::now() + self.answer;
+            loop {
+                match timeout_at(deadline, answer.as_mut()).await {
+                    Ok(answered) => break answered,
+                    Err(_) => {
+                        let now = Instant::now();
+                        let waited_since = progress.handed_over().unwrap_or(now);
+                        deadline = waited_since + self.answer;
+                        if deadline <= now {
+                            return Err(Broken::Slow);
+                        }
                     }
                 }
             }
+        };
+        match answered {
+            Ok(response) => Ok((response, channel)),
+            Err(mut error) => Err(match error.take_message() {
+                Some(request) => Broken::Unsent(Box::new(request), error.into_error()),
+                None => Broken::Sent(error.into_error()),
+            }),
         }
     }
 
+    /// Makes the upstream's answer ours.
     fn pass_back(
         &self,
         mut response: Response<Incoming>,
+        lease: Lease,
+        asked: &Asked,
         client_side: Option<OnUpgrade>,
-    ) -> Response<Body> {
+    ) -> Result<Response<Body>, Failure> {
         *response.version_mut() = Version::HTTP_11;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             let protocol = response.headers().get(UPGRADE).cloned();
             let (Some(client_side), Some(protocol)) = (client_side, protocol) else {
-                return self.refuse(&Failure::Unasked);
+                return Err(Failure::Unasked);
             };
+            if !is_among(&protocol, asked.upgrade.as_ref()) {
+                return Err(Failure::Unasked);
+            }
             let upstream_side = hyper::upgrade::on(&mut response);
-            self.tunnel(client_side, upstream_side);
+            self.tunnel(client_side, upstream_side, lease);
             take_hop_by_hop(response.headers_mut());
             let headers = response.headers_mut();
             headers.insert(UPGRADE, protocol);
             headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-            return response.map(|_| Body::empty());
+            return Ok(response.map(|_| Body::empty()));
+        }
+        if !is_chunked_alone(response.headers()) {
+            return Err(Failure::Coding);
+        }
+        let headers = response.headers();
+        let awaits_trailers = asked.trailers && headers.contains_key(TRAILER);
+        if awaits_trailers || headers.contains_key(TRANSFER_ENCODING) {
+            // Beside chunks it does not count (RFC 9112 §6.3), and would frame our
+            // answer, which without it has trailers on HTTP/1.1 as well.
+            response.headers_mut().remove(CONTENT_LENGTH);
         }
         take_hop_by_hop(response.headers_mut());
-        response.map(Body::upstream)
+        Ok(response.map(|body| Body::upstream(Answer::new(body, lease))))
     }
 
     /// Carries bytes both ways until both sides have closed.
-    fn tunnel(&self, client_side: OnUpgrade, upstream_side: OnUpgrade) {
+    fn tunnel(&self, client_side: OnUpgrade, upstream_side: OnUpgrade, lease: Lease) {
         let carry = async move {
+            let _load = lease;
             let (client, upstream) = match tokio::try_join!(client_side, upstream_side) {
                 Ok(sides) => sides,
                 Err(error) => {
@@ -224,38 +347,140 @@ impl Proxy {
         self.tasks.spawn(carry);
     }
 
-    /// Tells the client in general and the log in particular.
-    fn refuse(&self, failure: &Failure) -> Response<Body> {
+    /// Remembers a failure and tells the log.
+    fn note(&self, backend: &Backend, failure: &Failure) {
+        let upstream = &backend.server;
         if let Failure::Client(error) = failure {
-            tracing::debug!("a client did not finish its request: {}", causes(error));
-            return text(
-                StatusCode::REQUEST_TIMEOUT,
-                "the body of the request did not arrive",
-            );
+            return tracing::debug!("a client did not finish its request: {}", causes(error));
         }
-        if let Some(more) = self.trouble.admit() {
+        if let Some(more) = backend.trouble.admit() {
             tracing::warn!(
-                upstream = %self.upstream,
+                %upstream,
                 cause = %causes(failure),
                 unlogged = more,
                 "a request failed at the upstream"
             );
         }
-        match failure {
-            Failure::Slow => text(
-                StatusCode::GATEWAY_TIMEOUT,
-                "the server behind this one takes too long",
-            ),
-            Failure::Unreachable(_) => text(
-                StatusCode::BAD_GATEWAY,
-                "the server behind this one cannot be reached",
-            ),
-            Failure::Client(_) | Failure::Broken(_) | Failure::Unasked => text(
-                StatusCode::BAD_GATEWAY,
-                "the server behind this one did not give a usable answer",
-            ),
+        if backend.health.failed() && self.backends.len() > 1 {
+            tracing::warn!(%upstream, "the upstream is left out for a while");
         }
     }
+}
+
+/// Directs the request at an upstream. May be done again for another.
+fn address(request: &mut Request<Outgoing>, asked: &Asked, backend: &Backend, http2: bool) {
+    let server = &backend.server;
+    let host = asked.host.as_ref().unwrap_or_else(|| server.authority());
+    let mut target = http::uri::Parts::default();
+    target.path_and_query = Some(below(server.prefix(), &asked.path));
+    let length = request.body().size_hint().exact();
+    let headers = request.headers_mut();
+    for name in [HOST, CONNECTION, UPGRADE, TE, TRANSFER_ENCODING] {
+        headers.remove(name);
+    }
+    if asked.trailers {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
+    if let (Some(length), Some(claimed)) = (length, headers.get_mut(CONTENT_LENGTH)) {
+        // It may have been written in a way that not everybody reads alike.
+        *claimed = length.into();
+    }
+    let ends = request.body().is_end_stream();
+    let headers = request.headers_mut();
+    if http2 {
+        let tls = server.protocol() == UpstreamProtocol::Https;
+        target.scheme = Some(if tls { Scheme::HTTPS } else { Scheme::HTTP });
+        target.authority = Some(host.clone());
+    } else {
+        if let Ok(host) = HeaderValue::from_str(host.as_str()) {
+            headers.insert(HOST, host);
+        }
+        if let Some(protocol) = &asked.upgrade {
+            headers.insert(UPGRADE, protocol.clone());
+            headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        } else if asked.trailers {
+            // RFC 9110 §10.1.4: whoever sends TE also names it.
+            headers.insert(CONNECTION, HeaderValue::from_static("te"));
+        }
+        if !ends && headers.contains_key(TRAILER) {
+            // On HTTP/1.1 only chunks have them.
+            headers.remove(CONTENT_LENGTH);
+        }
+        if !ends && !headers.contains_key(CONTENT_LENGTH) {
+            // Also with GET, for which hyper would leave the body away.
+            headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
+    }
+    if let Ok(target) = Uri::from_parts(target) {
+        *request.uri_mut() = target;
+    }
+    *request.version_mut() = if http2 {
+        Version::HTTP_2
+    } else {
+        Version::HTTP_11
+    };
+}
+
+/// A path behind an upstream's prefix.
+fn below(prefix: &str, path: &PathAndQuery) -> PathAndQuery {
+    if prefix.is_empty() {
+        return path.clone();
+    }
+    // Two valid paths make one.
+    PathAndQuery::try_from(format!("{prefix}{path}")).unwrap_or_else(|_| path.clone())
+}
+
+/// A copy of a request that does no harm when it arrives twice (RFC 9110 §9.2.2) and
+/// has no body.
+fn spare(request: &Request<Outgoing>) -> Option<Request<Outgoing>> {
+    if !request.method().is_idempotent() || !request.body().is_end_stream() {
+        return None;
+    }
+    let mut spare = Request::new(request.body().without_bytes());
+    *spare.method_mut() = request.method().clone();
+    spare.headers_mut().clone_from(request.headers());
+    Some(spare)
+}
+
+/// Whether an error on a used connection can be its end, which the upstream decided
+/// on before it saw the request.
+fn is_closing(error: &hyper::Error) -> bool {
+    !(error.is_parse() || error.is_user() || error.is_timeout())
+}
+
+/// Whether the upstream chose one protocol of those that were asked for.
+fn is_among(chosen: &HeaderValue, asked: Option<&HeaderValue>) -> bool {
+    let mut headers = http::HeaderMap::new();
+    if let (Some(asked), Ok(chosen)) = (asked, chosen.to_str()) {
+        headers.insert(UPGRADE, asked.clone());
+        return chosen
+            .split(',')
+            .all(|chosen| has_token(&headers, &UPGRADE, chosen.trim()));
+    }
+    false
+}
+
+/// Tells the client in general what the log was told in particular.
+fn refuse(failure: &Failure) -> Response<Body> {
+    let (status, words) = match failure {
+        Failure::Client(_) => (
+            StatusCode::REQUEST_TIMEOUT,
+            "the body of the request did not arrive",
+        ),
+        Failure::Slow => (
+            StatusCode::GATEWAY_TIMEOUT,
+            "the server behind this one takes too long",
+        ),
+        Failure::Unreachable(_) => (
+            StatusCode::BAD_GATEWAY,
+            "the server behind this one cannot be reached",
+        ),
+        Failure::Broken(_) | Failure::Unasked | Failure::Coding => (
+            StatusCode::BAD_GATEWAY,
+            "the server behind this one did not give a usable answer",
+        ),
+    };
+    text(status, words)
 }
 
 /// Whether an upstream could read a part of `path` as `..`.
@@ -275,39 +500,57 @@ fn is_h2c(protocol: &HeaderValue) -> bool {
     })
 }
 
-/// Why the upstream's answer is not passed back.
-#[derive(Debug, thiserror::Error)]
-enum Failure {
-    /// No connection could be made.
-    #[error("no connection")]
-    Unreachable(#[source] ClientError),
-    /// The client stopped sending its body.
-    #[error("the client's body ended early")]
-    Client(#[source] ClientError),
-    /// It was there, but what it said is not an answer.
-    #[error("no usable answer")]
-    Broken(#[source] ClientError),
-    /// It said nothing for too long.
-    #[error("no answer in time")]
-    Slow,
-    /// It changed protocols, and nobody had asked.
-    #[error("101 without having been asked to change protocols")]
-    Unasked,
+/// What came of asking one upstream.
+enum Attempt {
+    /// There is no connection, and the request is as it was.
+    Unreached(Box<Request<Outgoing>>, NoConnection),
+    Failed(Failure),
 }
 
-impl From<ClientError> for Failure {
-    fn from(error: ClientError) -> Self {
-        if error.is_connect() {
-            Self::Unreachable(error)
-        } else if is_client_fault(&error) {
-            Self::Client(error)
-        } else {
-            Self::Broken(error)
+/// Why an exchange did not end with an answer.
+enum Broken {
+    /// Nothing of the request went out.
+    Unsent(Box<Request<Outgoing>>, hyper::Error),
+    Sent(hyper::Error),
+    Slow,
+}
+
+impl From<Broken> for Failure {
+    fn from(broken: Broken) -> Self {
+        match broken {
+            Broken::Slow => Self::Slow,
+            Broken::Unsent(_, error) | Broken::Sent(error) if is_client_fault(&error) => {
+                Self::Client(error)
+            }
+            Broken::Unsent(_, error) | Broken::Sent(error) => Self::Broken(error),
         }
     }
 }
 
-fn is_client_fault(error: &ClientError) -> bool {
+/// Why no answer is passed back.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    /// No connection could be made.
+    #[error("no connection")]
+    Unreachable(#[source] NoConnection),
+    /// The client stopped sending its body.
+    #[error("the client's body ended early")]
+    Client(#[source] hyper::Error),
+    /// It was there, but what it said is not an answer.
+    #[error("no usable answer")]
+    Broken(#[source] hyper::Error),
+    /// It said nothing for too long.
+    #[error("no answer in time")]
+    Slow,
+    /// It changed protocols, and nobody had asked.
+    #[error("101 without having been asked to change to that protocol")]
+    Unasked,
+    /// Its answer is in a transfer coding other than `chunked`.
+    #[error("an answer in a transfer coding that was not asked for")]
+    Coding,
+}
+
+fn is_client_fault(error: &hyper::Error) -> bool {
     let mut below: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(cause) = below {
         if cause.is::<BodyError>() {
@@ -316,99 +559,6 @@ fn is_client_fault(error: &ClientError) -> bool {
         below = cause.source();
     }
     false
-}
-
-/// Whose turn it is while a body is sent.
-#[derive(Debug)]
-struct Progress {
-    start: Instant,
-    /// When the upstream took the last part, in milliseconds after `start`;
-    /// [`Self::CLIENT`] while the client owes the next.
-    handed_over: AtomicU64,
-}
-
-impl Progress {
-    const CLIENT: u64 = u64::MAX;
-
-    fn new() -> Self {
-        Self {
-            start: Instant::now(),
-            handed_over: AtomicU64::new(0),
-        }
-    }
-
-    /// Since when the upstream is to answer or to take more; `None` while the
-    /// client is the one we wait for.
-    fn handed_over(&self) -> Option<Instant> {
-        match self.handed_over.load(Ordering::Relaxed) {
-            Self::CLIENT => None,
-            millis => Some(self.start + Duration::from_millis(millis)),
-        }
-    }
-
-    fn upstreams_turn(&self) {
-        let millis = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(0);
-        self.handed_over.store(millis, Ordering::Relaxed);
-    }
-
-    fn clients_turn(&self) {
-        self.handed_over.store(Self::CLIENT, Ordering::Relaxed);
-    }
-}
-
-/// The client's body on its way to the upstream. Ends with an error when the
-/// client sends nothing for too long.
-#[derive(Debug)]
-struct Outgoing {
-    body: Incoming,
-    stall: Duration,
-    /// Runs while we wait for the client; most requests never need it.
-    timer: Option<Pin<Box<Sleep>>>,
-    progress: Arc<Progress>,
-}
-
-impl Outgoing {
-    fn new(body: Incoming, stall: Duration, progress: &Arc<Progress>) -> Self {
-        Self {
-            body,
-            stall,
-            timer: None,
-            progress: Arc::clone(progress),
-        }
-    }
-}
-
-impl HttpBody for Outgoing {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
-            self.timer = None;
-            self.progress.upstreams_turn();
-            return Poll::Ready(frame.map(|f| f.map_err(|e| BodyError(e.into()))));
-        }
-        self.progress.clients_turn();
-        let stall = self.stall;
-        let timer = self
-            .timer
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep(stall)));
-        timer.as_mut().poll(cx).map(|()| {
-            let words = "the client sent nothing for too long";
-            Some(Err(BodyError(words.into())))
-        })
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
 }
 
 #[cfg(test)]
@@ -421,12 +571,13 @@ mod tests {
             &Limits::default(),
             &Tasks::default(),
         )
+        .unwrap()
     }
 
     #[tokio::test]
     async fn the_prefix_comes_before_every_path_and_cannot_be_left() {
         let plain = proxy("http://up.test:3000");
-        let below = proxy("http://up.test:3000/api/");
+        let prefixed = proxy("http://up.test:3000/api/");
         for (asked, at_plain, at_below) in [
             ("/", Some("/"), Some("/api/")),
             (
@@ -444,12 +595,11 @@ mod tests {
         ] {
             let asked: Uri = asked.parse().unwrap();
             let of = |proxy: &Proxy| {
-                let uri = proxy.uri(&asked)?;
-                assert_eq!(uri.authority().unwrap(), "up.test:3000");
-                Some(uri.path_and_query().unwrap().to_string())
+                let path = proxy.path(&asked)?;
+                Some(below(proxy.upstream.servers()[0].prefix(), &path).to_string())
             };
             assert_eq!(of(&plain).as_deref(), at_plain, "{asked}");
-            assert_eq!(of(&below).as_deref(), at_below, "{asked}");
+            assert_eq!(of(&prefixed).as_deref(), at_below, "{asked}");
         }
     }
 
@@ -463,5 +613,63 @@ mod tests {
         ] {
             assert_eq!(is_h2c(&HeaderValue::from_static(protocol)), refused);
         }
+    }
+
+    #[test]
+    fn only_a_protocol_that_was_asked_for_is_changed_to() {
+        for (asked, chosen, is_asked) in [
+            (Some("websocket"), "WebSocket", true),
+            (Some("a, b/1"), "b/1", true),
+            (Some("websocket"), "h2c", false),
+            (Some("websocket"), "websocket, h2c", false),
+            (Some("websocket"), "", false),
+            (None, "websocket", false),
+        ] {
+            let asked = asked.map(HeaderValue::from_static);
+            let chosen = HeaderValue::from_static(chosen);
+            assert_eq!(is_among(&chosen, asked.as_ref()), is_asked, "{chosen:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_least_busy_upstream_that_is_well_is_asked_each_in_turn() {
+        let several = |urls: &[&str]| {
+            let parsed = urls.iter().map(|url| url.parse::<Upstream>().unwrap());
+            let upstream = parsed.reduce(Upstream::and).unwrap();
+            Proxy::new(upstream, &Limits::default(), &Tasks::default()).unwrap()
+        };
+        let proxy = several(&["http://a", "http://b", "http://c"]);
+        let next = |tried: &[usize]| proxy.choose(tried).map(|(index, _)| index);
+        assert_eq!(
+            [next(&[]), next(&[]), next(&[])],
+            [Some(0), Some(1), Some(2)]
+        );
+        let _busy = [proxy.backends[0].begin(), proxy.backends[2].begin()];
+        assert_eq!([next(&[]), next(&[]), next(&[])], [Some(1); 3]);
+        assert_eq!(next(&[1, 0]), Some(2));
+        assert_eq!(next(&[0, 1, 2]), None);
+        for _ in 0..3 {
+            proxy.backends[1].health.failed();
+        }
+        assert_ne!(next(&[]), Some(1), "left out");
+        for index in [0, 2] {
+            for _ in 0..3 {
+                proxy.backends[index].health.failed();
+            }
+        }
+        assert_eq!(next(&[]), Some(1), "one that failed is better than none");
+        let alone = several(&["http://a"]);
+        for _ in 0..9 {
+            alone.backends[0].health.failed();
+        }
+        assert!(alone.choose(&[]).is_some() && alone.choose(&[0]).is_none());
+    }
+
+    #[test]
+    fn without_roots_there_is_no_https_upstream() {
+        let upstream: Upstream = "https://up.test".parse().unwrap();
+        let missing = upstream.with_roots("/nonexistent/roots.pem".into());
+        let error = Proxy::new(missing, &Limits::default(), &Tasks::default()).unwrap_err();
+        assert!(error.hint().unwrap().contains("PEM file"), "{error}");
     }
 }

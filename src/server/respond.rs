@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, HeaderValue, LOCATION,
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, HeaderValue,
+    LOCATION,
 };
 use http::uri::Authority;
 use http::{Method, Request, Response, StatusCode, Version};
@@ -54,7 +55,12 @@ impl Handler {
     async fn answer(&self, request: Request<Incoming>, connection: &Connection) -> Response<Body> {
         let host = match check(&request) {
             Ok(host) => host,
-            Err(refusal) => {
+            Err(mut refusal) => {
+                if request.version() != Version::HTTP_2 {
+                    // Where the next request begins, the client may see otherwise.
+                    let close = HeaderValue::from_static("close");
+                    refusal.headers_mut().insert(CONNECTION, close);
+                }
                 discard_body(request).await;
                 return *refusal;
             }
@@ -115,7 +121,10 @@ fn check<B>(request: &Request<B>) -> Result<Option<Authority>, Box<Response<Body
         refusal.headers_mut().insert(CACHE_CONTROL, NO_STORE);
         return Err(Box::new(refusal));
     }
-    if !request.uri().path().starts_with('/') {
+    let uri = request.uri();
+    let is_foreign =
+        uri.authority().is_some() && !matches!(uri.scheme_str(), Some("http" | "https"));
+    if !uri.path().starts_with('/') || is_foreign {
         return Err(bad("the request target is not a path"));
     }
     let mut hosts = request.headers().get_all(HOST).iter();
@@ -143,6 +152,10 @@ fn check<B>(request: &Request<B>) -> Result<Option<Authority>, Box<Response<Body
     let host = target.cloned().or(host);
     if host.as_ref().is_some_and(|h| h.as_str().contains('@')) {
         return Err(bad("the host has a user name"));
+    }
+    let is_odd = |h: &Authority| h.as_str() != h.host() && h.port_u16().is_none();
+    if host.as_ref().is_some_and(is_odd) {
+        return Err(bad("the host's port is none"));
     }
     Ok(host)
 }

@@ -99,7 +99,7 @@ fn files_and_flags_are_checked_before_anything_is_served() {
     let _ = server.terminate().success();
     for args in [
         &["--root", site, "--upstream", "http://127.0.0.1:1"][..],
-        &["--upstream", "https://127.0.0.1:1"],
+        &["--upstream", "ftp://127.0.0.1:1"],
         &["--http", "localhost:8080"],
         &["--https", "127.0.0.1:0"],
     ] {

@@ -7,6 +7,7 @@ mod files;
 mod pki;
 mod proxy;
 mod site;
+mod smuggling;
 mod tls;
 
 #[cfg(feature = "acme")]

@@ -13,7 +13,7 @@ use crate::settings::{ListenAddr, Upstream};
 /// What is served.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct ContentArgs {
-    /// Pass requests on to this server, `http://host:port`
+    /// Pass requests on to this server: `http://host:port`, `https://…` or `h2c://…`
     #[arg(long, value_name = "URL", conflicts_with = "root", value_parser = values::upstream)]
     pub(in crate::cli) upstream: Option<Upstream>,
     /// Serve the files below DIR [default: a page that shows the connection's certificate]

@@ -4,15 +4,18 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use http::header::{
-    CONNECTION, COOKIE, EXPECT, FORWARDED, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
+    AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE,
+    COOKIE, EXPECT, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use http::uri::Authority;
+use hyper::body::Bytes;
 
 use crate::server::connection::Connection;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// Headers that belong to one connection (RFC 9110 §7.6.1), besides those that
@@ -28,6 +31,28 @@ const HOP_BY_HOP: [HeaderName; 10] = [
     UPGRADE,
     HeaderName::from_static("http2-settings"),
     EXPECT,
+];
+
+/// What a trusted proxy says of its client.
+const KEPT_OF_PROXIES: [HeaderName; 5] = [
+    FORWARDED,
+    X_FORWARDED_FOR,
+    X_FORWARDED_HOST,
+    X_FORWARDED_PORT,
+    X_FORWARDED_PROTO,
+];
+
+/// What means nothing, or harm, after a body.
+const NEVER_TRAILERS: [HeaderName; 9] = [
+    AUTHORIZATION,
+    CONTENT_ENCODING,
+    CONTENT_LENGTH,
+    CONTENT_RANGE,
+    CONTENT_TYPE,
+    COOKIE,
+    HOST,
+    SET_COOKIE,
+    TRAILER,
 ];
 
 /// What the headers that were taken away asked for.
@@ -62,13 +87,20 @@ pub(super) fn take_hop_by_hop(headers: &mut HeaderMap) -> Hop {
     hop
 }
 
-/// Says who asked, in place of whatever the client claims: it is a stranger.
+/// Says who asked, in place of whatever the client claims, which is a stranger. What
+/// a trusted proxy says is kept, and the proxy is added to it.
 pub(super) fn set_forwarded(
     headers: &mut HeaderMap,
     connection: &Connection,
     host: Option<&Authority>,
+    trusted: bool,
 ) {
-    let claimed: Vec<HeaderName> = headers.keys().filter(|n| is_claim(n)).cloned().collect();
+    let is_known = |name: &HeaderName| trusted && KEPT_OF_PROXIES.contains(name);
+    let claimed: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| is_claim(name) && !is_known(name))
+        .cloned()
+        .collect();
     for name in claimed {
         headers.remove(name);
     }
@@ -80,18 +112,56 @@ pub(super) fn set_forwarded(
     if let Some(host) = host {
         let _ = write!(forwarded, ";host=\"{host}\"");
         if let Ok(value) = HeaderValue::from_str(host.as_str()) {
-            headers.insert(X_FORWARDED_HOST, value);
+            headers.entry(X_FORWARDED_HOST).or_insert(value);
         }
     }
     let _ = write!(forwarded, ";proto={}", connection.scheme());
-    if let Ok(value) = HeaderValue::try_from(forwarded) {
-        headers.insert(FORWARDED, value);
-    }
-    if let Ok(value) = HeaderValue::try_from(peer.to_string()) {
-        headers.insert(X_FORWARDED_FOR, value);
-    }
+    add_to_list(headers, FORWARDED, &forwarded);
+    add_to_list(headers, X_FORWARDED_FOR, &peer.to_string());
     let scheme = HeaderValue::from_static(connection.scheme());
-    headers.insert(X_FORWARDED_PROTO, scheme);
+    headers.entry(X_FORWARDED_PROTO).or_insert(scheme);
+    let port = HeaderValue::from(connection.local.port());
+    headers.entry(X_FORWARDED_PORT).or_insert(port);
+}
+
+/// Adds an element to the end of a list in a header, which becomes one line.
+fn add_to_list(headers: &mut HeaderMap, name: HeaderName, element: &str) {
+    let mut list = Vec::new();
+    for line in headers.get_all(&name) {
+        list.extend_from_slice(line.as_bytes());
+        list.extend_from_slice(b", ");
+    }
+    list.extend_from_slice(element.as_bytes());
+    if let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from(list)) {
+        headers.insert(name, value);
+    }
+}
+
+/// Takes out of trailers what says how a message is framed, routed or read, and
+/// who sent it (RFC 9110 §6.5.1).
+pub(super) fn clean_trailers(trailers: &mut HeaderMap) {
+    let misplaced: Vec<HeaderName> = trailers
+        .keys()
+        .filter(|n| NEVER_TRAILERS.contains(n) || HOP_BY_HOP.contains(n) || is_claim(n))
+        .cloned()
+        .collect();
+    for name in misplaced {
+        trailers.remove(name);
+    }
+}
+
+/// Whether a message has no transfer coding besides one `chunked`. hyper also takes
+/// off a `chunked` that follows others; the others would be lost with the header.
+pub(super) fn is_chunked_alone(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => true,
+        (Some(coding), None) => coding
+            .as_bytes()
+            .trim_ascii()
+            .eq_ignore_ascii_case(b"chunked"),
+        (Some(_), Some(_)) => false,
+    }
 }
 
 /// One `Cookie` line of several, into which HTTP/2 may split it (RFC 9113 §8.2.3).
@@ -133,7 +203,7 @@ fn tokens<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item =
         .map(str::trim)
 }
 
-fn has_token(headers: &HeaderMap, name: &HeaderName, wanted: &str) -> bool {
+pub(super) fn has_token(headers: &HeaderMap, name: &HeaderName, wanted: &str) -> bool {
     tokens(headers, name).any(|token| {
         let token = token.split(';').next().unwrap_or_default();
         token.trim().eq_ignore_ascii_case(wanted)
@@ -226,7 +296,7 @@ mod tests {
             "[2001:db8::7]:5000".parse().unwrap(),
         );
         let host = Authority::from_static("a.test:8443");
-        set_forwarded(&mut headers, &connection, Some(&host));
+        set_forwarded(&mut headers, &connection, Some(&host), false);
         let get = |name: &str| {
             let values: Vec<_> = headers.get_all(name).iter().collect();
             assert_eq!(values.len(), 1, "{name}");
@@ -235,6 +305,7 @@ mod tests {
         assert_eq!(get("x-forwarded-for"), "2001:db8::7");
         assert_eq!(get("x-forwarded-proto"), "http");
         assert_eq!(get("x-forwarded-host"), "a.test:8443");
+        assert_eq!(get("x-forwarded-port"), "443");
         assert_eq!(
             get("forwarded"),
             "for=\"[2001:db8::7]\";host=\"a.test:8443\";proto=http"
@@ -246,8 +317,76 @@ mod tests {
                 "x-forward",
                 "x-forwarded-for",
                 "x-forwarded-host",
+                "x-forwarded-port",
                 "x-forwarded-proto"
             ]
         );
+    }
+
+    #[test]
+    fn what_a_trusted_proxy_says_is_kept_and_it_is_added() {
+        let mut headers = map(&[
+            ("x-forwarded-for", "10.0.0.1"),
+            ("x-forwarded-for", "10.0.0.2, 10.0.0.3"),
+            ("x_forwarded_for", "10.0.0.4"),
+            ("x-forwarded-proto", "https"),
+            ("x-forwarded-other", "x"),
+            ("forwarded", "for=10.0.0.1;proto=https"),
+        ]);
+        let connection = Connection::new(
+            "10.0.0.8:80".parse().unwrap(),
+            "10.0.0.9:5000".parse().unwrap(),
+        );
+        set_forwarded(&mut headers, &connection, None, true);
+        for (name, value) in [
+            ("x-forwarded-for", "10.0.0.1, 10.0.0.2, 10.0.0.3, 10.0.0.9"),
+            ("x-forwarded-proto", "https"),
+            ("x-forwarded-port", "80"),
+            (
+                "forwarded",
+                "for=10.0.0.1;proto=https, for=10.0.0.9;proto=http",
+            ),
+        ] {
+            let values: Vec<_> = headers.get_all(name).iter().collect();
+            assert_eq!(values, [value], "{name}");
+        }
+        assert_eq!(headers.len(), 4, "{headers:?}");
+    }
+
+    #[test]
+    fn trailers_frame_route_and_claim_nothing() {
+        let mut trailers = map(&[
+            ("x-sum", "42"),
+            ("grpc-status", "0"),
+            ("content-length", "7"),
+            ("transfer-encoding", "chunked"),
+            ("host", "evil.test"),
+            ("x-forwarded-for", "10.0.0.1"),
+            ("x_real_ip", "10.0.0.1"),
+            ("connection", "upgrade"),
+            ("authorization", "Basic x"),
+        ]);
+        clean_trailers(&mut trailers);
+        assert_eq!(names(&trailers), ["grpc-status", "x-sum"]);
+    }
+
+    #[test]
+    fn chunked_is_the_only_transfer_coding() {
+        for (lines, alone) in [
+            (&[][..], true),
+            (&["chunked"][..], true),
+            (&["Chunked "], true),
+            // bad values
+            (&["chunked", "chunked"], false),
+            (&["gzip, chunked"], false),
+            (&["gzip", "chunked"], false),
+            (&["identity"], false),
+            (&["xchunked"], false),
+            (&["chunked;a=b"], false),
+            (&[""], false),
+        ] {
+            let lines: Vec<_> = lines.iter().map(|v| ("transfer-encoding", *v)).collect();
+            assert_eq!(is_chunked_alone(&map(&lines)), alone, "{lines:?}");
+        }
     }
 }

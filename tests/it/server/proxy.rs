@@ -1,5 +1,8 @@
 //! The reverse proxy, in front of upstreams that record what reaches them.
 
+mod streams;
+mod upstreams;
+
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, channel};
@@ -91,6 +94,7 @@ fn the_upstream_is_told_who_asks_and_strangers_cannot_say() {
             "\r\nx-forwarded-for: 127.0.0.1\r\n".to_owned(),
             "\r\nx-forwarded-proto: https\r\n".to_owned(),
             format!("\r\nx-forwarded-host: localhost:{port}\r\n"),
+            format!("\r\nx-forwarded-port: {port}\r\n"),
             format!("\r\nforwarded: for=127.0.0.1;host=\"localhost:{port}\";proto=https\r\n"),
             "\r\nx-own: kept\r\n".to_owned(),
             "\r\nte: trailers\r\n".to_owned(),

@@ -11,10 +11,8 @@ mod table;
 pub mod validation;
 mod webroot;
 
-use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
-use std::str::FromStr;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use data_encoding::BASE64URL_NOPAD;
@@ -24,68 +22,10 @@ pub use standalone::{StandaloneHttp01, StandaloneTlsAlpn01};
 pub use table::{ChallengeTable, TableSolver};
 pub use webroot::Webroot01;
 
+pub use crate::issuer::{ChallengeKind, UnknownChallengeKind};
+
 use crate::identifier::{Identifier, quoted};
 use crate::issuer::BoxFuture;
-
-/// The way in which control over a name is shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum ChallengeKind {
-    /// A file below `/.well-known/acme-challenge/` on port 80 (RFC 8555 §8.3).
-    Http01,
-    /// A certificate for `acme-tls/1` on port 443 (RFC 8737).
-    TlsAlpn01,
-    /// A TXT record at `_acme-challenge` (RFC 8555 §8.4).
-    Dns01,
-}
-
-impl ChallengeKind {
-    /// Every kind, as they are offered.
-    pub const ALL: [Self; 3] = [Self::Http01, Self::TlsAlpn01, Self::Dns01];
-
-    /// The name in the protocol, in flags and in files.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Http01 => "http-01",
-            Self::TlsAlpn01 => "tls-alpn-01",
-            Self::Dns01 => "dns-01",
-        }
-    }
-}
-
-impl fmt::Display for ChallengeKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl FromStr for ChallengeKind {
-    type Err = UnknownChallengeKind;
-
-    fn from_str(text: &str) -> Result<Self, UnknownChallengeKind> {
-        Self::ALL
-            .into_iter()
-            .find(|kind| kind.as_str() == text)
-            .ok_or_else(|| UnknownChallengeKind(text.to_owned()))
-    }
-}
-
-impl serde::Serialize for ChallengeKind {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
-    }
-}
-
-impl<'de> serde::Deserialize<'de> for ChallengeKind {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = <Cow<'de, str>>::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
-    }
-}
-
-/// A text that names no kind of challenge known here.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{}` is not a kind of challenge: http-01, tls-alpn-01 or dns-01", quoted(.0))]
-pub struct UnknownChallengeKind(String);
 
 /// What a CA calls one challenge: letters, digits, `-` and `_` alone, so that it may
 /// be a file name and a part of a URL (RFC 8555 §8.3).

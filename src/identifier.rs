@@ -281,9 +281,14 @@ const QUOTED_MAX: usize = 100;
 /// `text` made safe to print: control and invisible characters escaped, and cut
 /// when it is long. For whatever a person or peer sent.
 pub fn quoted(text: &str) -> String {
+    quoted_within(text, QUOTED_MAX)
+}
+
+/// Like [`quoted`], cut only after `max` characters.
+pub fn quoted_within(text: &str, max: usize) -> String {
     let mut out = String::new();
     for (n, c) in text.chars().enumerate() {
-        if n == QUOTED_MAX {
+        if n == max {
             out.push('…');
             break;
         }

@@ -3,11 +3,17 @@
 //! The private CA and the ACME client are strangers to each other and to the
 //! renewal loop; they meet in these types.
 
+mod challenge_kind;
+mod reference;
+
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 
-use crate::bundle::CertBundle;
+pub use challenge_kind::{ChallengeKind, UnknownChallengeKind};
+pub use reference::{AcmeRef, Directory, EabRef, InvalidDirectory, IssuerRef};
+
+use crate::bundle::{CertBundle, Certificate};
 use crate::clock::{Duration, Timestamp};
 use crate::identifier::{CertId, Identifier};
 use crate::key::{KeyType, PrivateKey};
@@ -54,19 +60,81 @@ impl Profile {
     }
 }
 
+/// One certificate to be issued.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// As what it will be kept.
+    pub id: &'a CertId,
+    /// What it is to be.
+    pub profile: &'a Profile,
+    /// What it takes the place of, when that is known.
+    pub replaces: Option<Predecessor<'a>>,
+}
+
+/// A certificate that another takes the place of.
+#[derive(Debug, Clone, Copy)]
+pub struct Predecessor<'a> {
+    /// The certificate.
+    pub leaf: &'a Certificate,
+    /// Whom it was obtained from.
+    pub obtained: &'a Obtained,
+}
+
+/// From whom exactly a certificate was obtained: a second CA may have stood in, and an
+/// account may have been lost since.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Obtained {
+    /// The CA.
+    pub directory: Directory,
+    /// URL of the account that ordered it.
+    pub account: String,
+}
+
+/// A certificate that was issued.
+#[derive(Debug)]
+pub struct Issued {
+    /// Key and chain.
+    pub bundle: CertBundle,
+    /// Whom it came from, when there is more than one who might have issued it.
+    pub obtained: Option<Obtained>,
+}
+
+/// The span in which an issuer would have a certificate renewed (RFC 9773 §4.2).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RenewalInfo {
+    /// From this moment on.
+    pub start: Timestamp,
+    /// To this one, which is later.
+    pub end: Timestamp,
+    /// Where a person may read why; escaped.
+    pub explanation: Option<String>,
+    /// When to ask again.
+    pub ask_again: Timestamp,
+}
+
 /// Issues certificates.
 pub trait Issuer: Send + Sync + fmt::Debug {
-    /// Issues one certificate for `profile` to `key`, which will be kept as `id`.
+    /// Issues one certificate to `key`.
     ///
     /// The bundle returned has been checked: key, names and dates are those asked
     /// for (a shorter life is allowed), and each certificate is signed by the next.
     /// Nothing is stored.
     fn issue<'a>(
         &'a self,
-        id: &'a CertId,
-        profile: &'a Profile,
+        wanted: Wanted<'a>,
         key: PrivateKey,
-    ) -> BoxFuture<'a, Result<CertBundle, IssueError>>;
+    ) -> BoxFuture<'a, Result<Issued, IssueError>>;
+
+    /// When the issuer would have `certificate` renewed; `None` when it leaves that to
+    /// us.
+    fn renewal_info<'a>(
+        &'a self,
+        certificate: Predecessor<'a>,
+    ) -> BoxFuture<'a, Result<Option<RenewalInfo>, IssueError>> {
+        let _ = certificate;
+        Box::pin(std::future::ready(Ok(None)))
+    }
 
     /// Whether failures must space out further attempts: a public CA is spared,
     /// our own CA need not be.

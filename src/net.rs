@@ -2,4 +2,6 @@
 
 #[cfg(feature = "acme")]
 pub mod dns;
+#[cfg(feature = "acme")]
+pub mod http;
 pub mod roots;

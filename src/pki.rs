@@ -37,7 +37,7 @@ mod test_ca;
 
 pub use authority::{Authority, Intermediate, KeyLocation, Root};
 pub use config::{CaConfig, CaName, Country, CrlUrl, InvalidSetting, Organization};
-pub use csr::{CsrError, CsrNames, CsrRequest, SignedCsr};
+pub use csr::{CsrError, CsrNames, CsrRequest, ForeignCsr, SignedCsr, read_request};
 pub use error::CaError;
 pub use init::{InitOutcome, InitRequest, init};
 pub use issue::{Issued, Order, PrivateCa};

@@ -21,26 +21,10 @@ use std::time::Duration;
 use crate::bundle::{BundleError, CertBundle};
 use crate::clock::Timestamp;
 use crate::identifier::CertId;
-use crate::issuer::Profile;
+use crate::issuer::{IssuerRef, Obtained, Profile};
 
 pub use export::{Export, Ownership};
 pub use lock::Lock;
-
-/// Who issued a certificate; an id belongs to one issuer for good.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "kebab-case", tag = "kind")]
-pub enum IssuerRef {
-    /// This machine's private CA.
-    Private,
-}
-
-impl fmt::Display for IssuerRef {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Private => f.write_str("the private CA"),
-        }
-    }
-}
 
 /// How a certificate was made, so that it can be made again. Holds no secrets.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -48,8 +32,11 @@ impl fmt::Display for IssuerRef {
 pub struct Record {
     /// What was asked for.
     pub profile: Profile,
-    /// Who issued it.
+    /// Who issues it.
     pub issuer: IssuerRef,
+    /// Whom the present one came from, when that is not said by `issuer` alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub obtained: Option<Obtained>,
     /// Renew with the same key.
     #[serde(default)]
     pub reuse_key: bool,
@@ -93,10 +80,68 @@ pub struct Attempts {
     pub not_before: Option<Timestamp>,
     /// What the last failure said.
     pub error: Option<String>,
+    /// What can be done about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    /// What the issuer said about when to renew.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plan: Option<Plan>,
+    /// When a certificate was last replaced only because its issuer wanted it soon:
+    /// an issuer that always wants that must not be obeyed at every run. Outlives
+    /// the certificate.
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        with = "time::serde::rfc3339::option"
+    )]
+    pub hurried: Option<Timestamp>,
     /// Serial number of the certificate whose copies and hooks were begun: when it
     /// is the current one's, a crash came before their end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deploying: Option<String>,
+}
+
+impl Attempts {
+    /// What the issuer said about the certificate with this serial number; what it
+    /// said about one before it counts no more.
+    pub fn plan_for(&self, serial: &str) -> Option<&Plan> {
+        self.plan.as_ref().filter(|plan| plan.serial == serial)
+    }
+}
+
+/// What an issuer said about when to renew one certificate (RFC 9773), and when it
+/// may be asked again. Kept over restarts, since the moment is picked only once.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Plan {
+    /// Serial number of the certificate.
+    pub serial: String,
+    /// `None` while the issuer has said nothing, and when it leaves that to us.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<Window>,
+    /// When it was last asked.
+    #[serde(with = "time::serde::rfc3339")]
+    pub asked: Timestamp,
+    /// Not to be asked again before this.
+    #[serde(with = "time::serde::rfc3339")]
+    pub ask_again: Timestamp,
+}
+
+/// The span in which an issuer would have a certificate renewed.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Window {
+    /// Its first moment.
+    #[serde(with = "time::serde::rfc3339")]
+    pub start: Timestamp,
+    /// Its last.
+    #[serde(with = "time::serde::rfc3339")]
+    pub end: Timestamp,
+    /// The moment picked in it.
+    #[serde(with = "time::serde::rfc3339")]
+    pub moment: Timestamp,
+    /// Where a person may read why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub explanation: Option<String>,
 }
 
 /// Keeps certificates.
@@ -161,16 +206,47 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Replaces the attempts recorded for `id`, atomically.
     fn set_attempts(&self, id: &CertId, attempts: &Attempts) -> Result<(), StoreError>;
 
-    /// Waits for the exclusive lock called `name`, at most [`Lock::WAIT`]; freed
-    /// when dropped or when the process dies.
-    fn lock(&self, name: &str) -> Result<Lock, StoreError>;
+    /// Who issues `id`, by the newest generation that says so, usable or not.
+    fn issuer(&self, id: &CertId) -> Option<IssuerRef> {
+        Some(self.load(id).ok()??.record.issuer)
+    }
+
+    /// Waits for the exclusive lock called `name`, at most `wait`; freed when dropped
+    /// or when the process dies.
+    fn lock_within(&self, name: &str, wait: Duration) -> Result<Lock, StoreError>;
+
+    /// Waits for the exclusive lock called `name`, at most [`Lock::WAIT`].
+    fn lock(&self, name: &str) -> Result<Lock, StoreError> {
+        self.lock_within(name, Lock::WAIT)
+    }
 
     /// The lock called `name`, or `None` when somebody holds it.
     fn try_lock(&self, name: &str) -> Result<Option<Lock>, StoreError>;
 
+    /// Held by a running server for a certificate that it keeps fresh itself; `None` when another holds it.
+    ///
+    /// Waits a moment: who only looks whether it is held ([`Store::is_served`]) is no
+    /// other.
+    fn lock_serving(&self, id: &CertId) -> Result<Option<Lock>, StoreError> {
+        match self.lock_within(&serving_lock(id), Duration::from_millis(500)) {
+            Err(StoreError::Busy { .. }) => Ok(None),
+            locked => locked.map(Some),
+        }
+    }
+
+    /// Whether a running server keeps a certificate fresh itself. Makes no file.
+    fn is_served(&self, id: &CertId) -> Result<bool, StoreError> {
+        Ok(self.try_lock(&serving_lock(id))?.is_none())
+    }
+
     /// Waits for the lock of one certificate.
     fn lock_cert(&self, id: &CertId) -> Result<Lock, StoreError> {
-        self.lock(&cert_lock(id))
+        self.lock_cert_within(id, Lock::WAIT)
+    }
+
+    /// Waits for the lock of one certificate, at most `wait`.
+    fn lock_cert_within(&self, id: &CertId, wait: Duration) -> Result<Lock, StoreError> {
+        self.lock_within(&cert_lock(id), wait)
     }
 
     /// The lock of one certificate, or `None` when somebody holds it.
@@ -183,6 +259,10 @@ pub trait Store: Send + Sync + fmt::Debug {
 /// sharing the lock of the CA.
 fn cert_lock(id: &CertId) -> String {
     format!("cert-{id}")
+}
+
+fn serving_lock(id: &CertId) -> String {
+    format!("serving-{id}")
 }
 
 /// What can go wrong with a store.
@@ -211,6 +291,8 @@ pub enum StoreError {
     NothingUsable {
         /// The certificate.
         id: CertId,
+        /// Who issued it, when that can be read.
+        issuer: Option<IssuerRef>,
         /// What is wrong with each generation, newest first.
         reasons: Vec<String>,
     },
@@ -294,9 +376,20 @@ impl StoreError {
                 path.display()
             )),
             Self::OtherIssuer { .. } => Some("choose another id with `--id`".to_owned()),
-            Self::NothingUsable { id, .. } => Some(format!(
-                "make a new one with `certmint ca issue --id {id}` and its names"
-            )),
+            Self::NothingUsable { id, issuer, .. } => {
+                let command = match issuer {
+                    Some(IssuerRef::Private) => format!("`certmint ca issue --id {id}`"),
+                    Some(IssuerRef::Acme(acme)) => format!(
+                        "`certmint acme issue --id {id} --directory {}`",
+                        acme.directory
+                    ),
+                    None => format!(
+                        "`certmint ca issue --id {id}`, or `certmint acme issue --id {id}` if it \
+                         came from a public CA,"
+                    ),
+                };
+                Some(format!("make a new one with {command} and its names"))
+            }
             Self::Io { action, source, .. } => match source.kind() {
                 std::io::ErrorKind::PermissionDenied if *action == Self::CHANGE_OWNER => Some(
                     "only root may give files to others; run as root, or leave out the owner"

@@ -174,27 +174,25 @@ impl Dns01 {
         targets: &BTreeMap<DomainName, Target>,
     ) -> Result<(), SolverError> {
         let _gate = self.gate.lock().await;
-        for record in records {
+        let mut left = records.iter();
+        while let Some(record) = left.next() {
             tracing::debug!("adding the TXT record `{}`", record.name);
-            self.provider.add(record).await.map_err(|error| {
-                let reached = targets
-                    .values()
-                    .find(|t| t.path.len() > 1 && *t.name() == record.name);
-                let by = reached.map_or_else(String::new, |target| {
-                    format!(" (a CNAME leads there from `{}`)", target.path[0])
-                });
-                SolverError {
-                    hint: error.hint.clone(),
-                    permanent: error.permanent,
-                    ..SolverError::new(format!(
-                        "could not add the TXT record `{}`{by}",
-                        record.name
-                    ))
-                }
-                .caused_by(error)
-            })?;
+            let Err(error) = self.provider.add(record).await else {
+                continue;
+            };
+            // What was refused for good, or never asked for, need not be removed.
+            let refused = error.permanent.then_some(record);
+            self.forget(&left.chain(refused).collect())?;
+            return Err(not_added(record, targets, error));
         }
         Ok(())
+    }
+
+    /// Strikes `records`, which do not exist.
+    fn forget(&self, records: &BTreeSet<&TxtRecord>) -> Result<(), SolverError> {
+        let entries: Vec<_> = records.iter().map(|record| self.entry(record)).collect();
+        self.lock().retain(|_, record| !records.contains(&*record));
+        Ok(self.journal.remove(&entries)?)
     }
 
     async fn remove_all(&self, challenges: &[Challenge]) -> Result<(), SolverError> {
@@ -305,6 +303,28 @@ impl Solver for Dns01 {
     fn sweep<'a>(&'a self) -> BoxFuture<'a, Result<(), SolverError>> {
         Box::pin(self.sweep_all())
     }
+}
+
+fn not_added(
+    record: &TxtRecord,
+    targets: &BTreeMap<DomainName, Target>,
+    error: SolverError,
+) -> SolverError {
+    let reached = targets
+        .values()
+        .find(|t| t.path.len() > 1 && *t.name() == record.name);
+    let by = reached.map_or_else(String::new, |target| {
+        format!(" (a CNAME leads there from `{}`)", target.path[0])
+    });
+    SolverError {
+        hint: error.hint.clone(),
+        permanent: error.permanent,
+        ..SolverError::new(format!(
+            "could not add the TXT record `{}`{by}",
+            record.name
+        ))
+    }
+    .caused_by(error)
 }
 
 /// What the challenges ask for. A name and its wildcard ask for two values at one name.

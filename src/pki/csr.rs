@@ -61,6 +61,36 @@ pub struct SignedCsr {
     pub clamped: Option<Clamped>,
 }
 
+/// A request to be handed on to another CA.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ForeignCsr {
+    /// The request in DER, as it was made.
+    pub der: Vec<u8>,
+    /// Its alternative names, each checked; its common name is one of them.
+    pub names: Vec<Identifier>,
+    /// Its public key, a DER SubjectPublicKeyInfo.
+    pub spki: Vec<u8>,
+}
+
+/// Reads a request, DER or PEM, that another CA is to answer: it is signed by its own
+/// key and holds nothing that this CA would refuse.
+pub fn read_request(input: &[u8]) -> Result<ForeignCsr, CaError> {
+    let checked = check(input, &CsrNames::Requested)?;
+    let der = decode(input)?;
+    let (_, request) =
+        X509CertificationRequest::from_der(&der).map_err(|e| CsrError::Malformed(e.to_string()))?;
+    let spki = request
+        .certification_request_info
+        .subject_pki
+        .raw
+        .to_owned();
+    Ok(ForeignCsr {
+        names: checked.names,
+        spki,
+        der,
+    })
+}
+
 /// A request that holds nothing bad.
 #[derive(Debug)]
 pub(super) struct Checked {
@@ -453,6 +483,11 @@ pub enum CsrError {
 }
 
 impl CsrError {
+    /// Whether its names stand where they should not, or not where they should.
+    pub fn is_about_names(&self) -> bool {
+        matches!(self, Self::CommonNameElsewhere(_) | Self::OnlyCommonName(_))
+    }
+
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         let text = match self {

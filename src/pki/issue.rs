@@ -19,7 +19,7 @@ use super::{CaConfig, CaPaths, KeyLocation, key_file, paths, profile};
 use crate::bundle::{CertBundle, Certificate};
 use crate::clock::{Clock, Timestamp};
 use crate::identifier::{CertId, Identifier};
-use crate::issuer::{BoxFuture, IssueError, Issuer, Profile, Usage};
+use crate::issuer::{self, BoxFuture, IssueError, Issuer, Profile, Usage};
 use crate::key::{Passphrase, PrivateKey};
 use crate::store::{Lock, disk};
 
@@ -205,20 +205,22 @@ fn warn_left_behind(authority: &Authority, error: &CaError) {
 impl Issuer for PrivateCa {
     fn issue<'a>(
         &'a self,
-        id: &'a CertId,
-        profile: &'a Profile,
+        wanted: issuer::Wanted<'a>,
         key: PrivateKey,
-    ) -> BoxFuture<'a, Result<CertBundle, IssueError>> {
+    ) -> BoxFuture<'a, Result<issuer::Issued, IssueError>> {
         let order = Order {
-            profile: profile.clone(),
+            profile: wanted.profile.clone(),
             key,
-            id: Some(id.clone()),
+            id: Some(wanted.id.clone()),
         };
         Box::pin(async move {
             let issued = self
                 .issue_one(order)
-                .map_err(|error| error.while_issuing(&profile.names))?;
-            Ok(issued.bundle)
+                .map_err(|error| error.while_issuing(&wanted.profile.names))?;
+            Ok(issuer::Issued {
+                bundle: issued.bundle,
+                obtained: None,
+            })
         })
     }
 

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use super::StoreError;
 use super::disk::{self, Owner};
 use super::generation::{PemFile, pem_files};
-use crate::bundle::CertBundle;
+use crate::bundle::{CertBundle, Certificate, to_pem};
 
 /// Where copies go and who may read them; kept across renewals.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -67,6 +67,28 @@ pub fn write(bundle: &CertBundle, export: &Export) -> Result<(), StoreError> {
             mode,
             access.owner,
         )?);
+    }
+    for file in staged {
+        file.put()?;
+    }
+    disk::sync_dir(&export.dir)
+}
+
+/// Writes a chain whose key is held by somebody else: `cert.pem`, `chain.pem` and
+/// `fullchain.pem`, with the export's mode and read for all.
+pub fn write_chain(chain: &[Certificate], export: &Export) -> Result<(), StoreError> {
+    let access = Access::resolve(&export.ownership)?;
+    disk::create_shared_dir(&export.dir, access.dir_mode(), access.owner)?;
+    let (leaf, above) = chain.split_at(chain.len().min(1));
+    let mut staged = Vec::new();
+    for (name, part) in [
+        ("cert.pem", leaf),
+        ("chain.pem", above),
+        ("fullchain.pem", chain),
+    ] {
+        let (path, mode) = (export.dir.join(name), access.key_mode | READ_ALL);
+        let text = to_pem(part);
+        staged.push(disk::stage(&path, text.as_bytes(), mode, access.owner)?);
     }
     for file in staged {
         file.put()?;

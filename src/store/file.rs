@@ -19,11 +19,12 @@ use rustix::io::Errno;
 
 use super::disk::{self, Durability, Staged};
 use super::lock::{Lock, lock_within};
-use super::{Attempts, Record, Store, StoreError, Stored, generation};
+use super::{Attempts, Record, Store, StoreError, Stored, generation, serving_lock};
 use crate::bundle::CertBundle;
 use crate::clock::Clock;
 use crate::finding::words::causes;
 use crate::identifier::CertId;
+use crate::issuer::IssuerRef;
 
 /// Where the certificates lie below the state directory.
 const CERTS: &str = "certs";
@@ -242,8 +243,16 @@ impl Store for FileStore {
         disk::replace(&held.entry.dir.join(ATTEMPTS), &text, 0o600)
     }
 
-    fn lock(&self, name: &str) -> Result<Lock, StoreError> {
-        Lock::acquire(&self.home.join(LOCKS), name)
+    fn issuer(&self, id: &CertId) -> Option<IssuerRef> {
+        self.entry(id).issuer().ok()?
+    }
+
+    fn is_served(&self, id: &CertId) -> Result<bool, StoreError> {
+        Lock::is_held(&self.home.join(LOCKS), &serving_lock(id))
+    }
+
+    fn lock_within(&self, name: &str, wait: Duration) -> Result<Lock, StoreError> {
+        Lock::acquire_within(&self.home.join(LOCKS), name, wait)
     }
 
     fn try_lock(&self, name: &str) -> Result<Option<Lock>, StoreError> {
@@ -283,6 +292,15 @@ impl Entry {
             .collect();
         numbers.sort_unstable_by(|a, b| b.cmp(a));
         Ok(numbers)
+    }
+
+    /// Who issued it, by the newest generation that says so.
+    fn issuer(&self) -> Result<Option<IssuerRef>, StoreError> {
+        let known = self
+            .generations()?
+            .into_iter()
+            .find_map(|n| generation::read_record(&self.generation_dir(n), &self.id, n).ok());
+        Ok(known.map(|record| record.issuer))
     }
 
     /// Whether there is a certificate at all, in whatever state.
@@ -336,6 +354,7 @@ impl Entry {
             None if reasons.is_empty() => Ok(None),
             None => Err(StoreError::NothingUsable {
                 id: self.id.clone(),
+                issuer: self.issuer()?,
                 reasons,
             }),
         }
@@ -492,15 +511,10 @@ impl HeldEntry {
     }
 
     fn check_issuer(&self, record: &Record) -> Result<(), StoreError> {
-        let entry = &self.entry;
-        let known = entry
-            .generations()?
-            .into_iter()
-            .find_map(|n| generation::read_record(&entry.generation_dir(n), &entry.id, n).ok());
-        match known {
-            Some(known) if known.issuer != record.issuer => Err(StoreError::OtherIssuer {
-                id: entry.id.clone(),
-                owner: known.issuer,
+        match self.entry.issuer()? {
+            Some(owner) if !owner.is_same_as(&record.issuer) => Err(StoreError::OtherIssuer {
+                id: self.entry.id.clone(),
+                owner,
             }),
             _ => Ok(()),
         }
@@ -1223,6 +1237,19 @@ mod tests {
             not_before: Some(clock().now() + crate::clock::Duration::minutes(10)),
             error: Some("no route".into()),
             deploying: Some("01".into()),
+            hint: Some("mend it".into()),
+            plan: Some(crate::store::Plan {
+                serial: "01".into(),
+                window: Some(crate::store::Window {
+                    start: clock().now(),
+                    end: clock().now() + crate::clock::Duration::hours(2),
+                    moment: clock().now() + crate::clock::Duration::hours(1),
+                    explanation: None,
+                }),
+                asked: clock().now(),
+                ask_again: clock().now() + crate::clock::Duration::hours(6),
+            }),
+            hurried: Some(clock().now()),
         };
         scene.store.set_attempts(&scene.id, &attempts).unwrap();
         assert_eq!(scene.store.attempts(&scene.id).unwrap(), attempts);

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyUsagePurpose};
 
-use super::{IssuerRef, Record};
+use super::Record;
 use crate::bundle::{CertBundle, Certificate};
 use crate::clock::{Clock, Duration, ManualClock, Timestamp};
 use crate::identifier::{CertId, Identifier};
+use crate::issuer::IssuerRef;
 use crate::issuer::{Profile, Usage};
 use crate::key::{KeyType, PrivateKey};
 
@@ -32,6 +33,7 @@ pub(super) fn record(name: &str) -> Record {
             lifetime_seconds: None,
         },
         issuer: IssuerRef::Private,
+        obtained: None,
         reuse_key: false,
         exports: Vec::new(),
         deploy_hook: None,

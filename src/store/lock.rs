@@ -5,6 +5,7 @@
 //! got a lock looks again before acting on what was seen without it.
 
 use std::fs::{File, TryLockError};
+use std::io;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -52,6 +53,22 @@ impl Lock {
             Ok(()) => Ok(Some(Self::on(Held::File(file)))),
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(e)) => Err(StoreError::io("lock", &dir.join(name))(e)),
+        }
+    }
+
+    /// Whether somebody holds the lock on `dir/name`. Makes nothing on disk, but for
+    /// a moment keeps others from the lock.
+    pub fn is_held(dir: &Path, name: &str) -> Result<bool, StoreError> {
+        let path = dir.join(name);
+        let file = match File::open(&path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
+            opened => opened.map_err(StoreError::io("open", &path))?,
+        };
+        // Shared, so that several who look do not take each other for the holder.
+        match file.try_lock_shared() {
+            Ok(()) => Ok(false),
+            Err(TryLockError::WouldBlock) => Ok(true),
+            Err(TryLockError::Error(e)) => Err(StoreError::io("lock", &path)(e)),
         }
     }
 
@@ -114,7 +131,11 @@ mod tests {
         assert!(error.to_string().contains(path.to_str().unwrap()));
         assert!(error.hint().unwrap().contains("another certmint"));
         assert!(Lock::try_acquire(dir.path(), "b").unwrap().is_some());
+        let held_now = |name| Lock::is_held(dir.path(), name).unwrap();
+        assert!(held_now("a") && !held_now("b") && !held_now("never"));
+        assert!(!path.with_file_name("never").exists());
         drop(held);
+        assert!(!held_now("a"));
         assert!(Lock::try_acquire(dir.path(), "a").unwrap().is_some());
     }
 

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::lock::{Lock, is_component};
 use super::{Attempts, Record, Store, StoreError, Stored};
@@ -81,7 +82,7 @@ impl Store for MemoryStore {
         let current = kept.current.get(id);
         if let Some(owner) = current
             .map(|stored| &stored.record.issuer)
-            .filter(|owner| **owner != record.issuer)
+            .filter(|owner| !owner.is_same_as(&record.issuer))
         {
             return Err(StoreError::OtherIssuer {
                 id: id.clone(),
@@ -116,18 +117,18 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    fn lock(&self, name: &str) -> Result<Lock, StoreError> {
+    fn lock_within(&self, name: &str, wait: Duration) -> Result<Lock, StoreError> {
         check_name(name)?;
         let held = self.locks.held();
         let (mut held, timeout) = self
             .locks
             .freed
-            .wait_timeout_while(held, Lock::WAIT, |held| held.contains(name))
+            .wait_timeout_while(held, wait, |held| held.contains(name))
             .unwrap_or_else(PoisonError::into_inner);
         if timeout.timed_out() {
-            return Err(busy(name));
+            return Err(busy(name, wait));
         }
-        self.hold(name, &mut held).ok_or_else(|| busy(name))
+        self.hold(name, &mut held).ok_or_else(|| busy(name, wait))
     }
 
     fn try_lock(&self, name: &str) -> Result<Option<Lock>, StoreError> {
@@ -150,10 +151,10 @@ fn check_name(name: &str) -> Result<(), StoreError> {
     }
 }
 
-fn busy(name: &str) -> StoreError {
+fn busy(name: &str, waited: Duration) -> StoreError {
     StoreError::Busy {
         path: name.into(),
-        waited: Lock::WAIT,
+        waited,
     }
 }
 

@@ -5,15 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use certmint::challenge::{
-    Challenge, ChallengeKind, Journal, KeyAuthorization, Solver, StandaloneHttp01,
-    StandaloneTlsAlpn01, TableSolver, Token, Webroot01,
+    Journal, Solver, StandaloneHttp01, StandaloneTlsAlpn01, TableSolver, Webroot01,
 };
-use certmint::identifier::Identifier;
-use instant_acme::{
-    Account, AuthorizationStatus, ChallengeType, NewAccount, NewOrder, OrderStatus,
-};
-use instant_acme::{Identifier as AcmeIdentifier, RetryPolicy};
 
+use crate::acme::issuing::{authority, client, issue, issuer};
 use crate::server::Twin;
 use crate::support::pebble::{Options, Pebble, free_port};
 use crate::support::{TestEnv, tool};
@@ -44,16 +39,19 @@ async fn pebble_validates_what_the_standalone_solvers_answer() {
         return;
     };
     let on = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let http = StandaloneHttp01::new(on(pebble.options.http_port)).unwrap();
-    let tls = StandaloneTlsAlpn01::new(on(pebble.options.tls_port)).unwrap();
-    let account = account(&pebble).await;
-    for solver in [&http as &dyn Solver, &tls] {
+    let http = Arc::new(StandaloneHttp01::new(on(pebble.options.http_port)).unwrap());
+    let tls = Arc::new(StandaloneTlsAlpn01::new(on(pebble.options.tls_port)).unwrap());
+    let solvers: [Arc<dyn Solver>; 2] = [
+        Arc::<StandaloneHttp01>::clone(&http),
+        Arc::<StandaloneTlsAlpn01>::clone(&tls),
+    ];
+    for solver in solvers {
         for names in [
             &["a.test", "b.test", "c.test"][..],
             &["127.0.0.1"],
             &["127.0.0.1", "a.test"],
         ] {
-            validate(&account, solver, names).await;
+            validate(&env, &pebble, Arc::clone(&solver), names).await;
         }
     }
     assert_eq!(
@@ -72,12 +70,12 @@ async fn pebble_validates_what_a_running_server_answers_before_it_has_a_certific
         return;
     };
     let twin = Twin::on(pebble.options.http_port, pebble.options.tls_port);
-    let account = account(&pebble).await;
     for solver in [
         TableSolver::http01(Arc::clone(&twin.challenges)),
         TableSolver::tls_alpn01(Arc::clone(&twin.challenges)),
     ] {
-        validate(&account, &solver, &["a.test", "b.test", "127.0.0.1"]).await;
+        let names = ["a.test", "b.test", "127.0.0.1"];
+        validate(&env, &pebble, Arc::new(solver), &names).await;
         assert!(twin.challenges.is_empty());
     }
 }
@@ -107,66 +105,14 @@ async fn pebble_validates_what_another_web_server_serves_from_the_webroot() {
         .spawn();
     server.await_line("Serving HTTP");
     let solver = Webroot01::new(www.clone(), Arc::new(Journal::new(&env.state())));
-    validate(&account(&pebble).await, &solver, &["a.test", "b.test"]).await;
+    validate(&env, &pebble, Arc::new(solver), &["a.test", "b.test"]).await;
     assert_eq!(std::fs::read_dir(&www).unwrap().count(), 0);
 }
 
-async fn account(pebble: &Pebble) -> Account {
-    let new = NewAccount {
-        contact: &[],
-        terms_of_service_agreed: true,
-        only_return_existing: false,
-    };
-    let builder = Account::builder_with_root(&pebble.ca_file).unwrap();
-    let directory = pebble.directory_url.clone();
-    builder.create(&new, directory, None).await.unwrap().0
-}
-
-/// One order whose authorizations all become valid by `solver`.
-async fn validate(account: &Account, solver: &dyn Solver, names: &[&str]) {
-    let identifiers: Vec<_> = names
-        .iter()
-        .map(|name| match name.parse() {
-            Ok(ip) => AcmeIdentifier::Ip(ip),
-            Err(_) => AcmeIdentifier::Dns((*name).to_owned()),
-        })
-        .collect();
-    let mut order = account
-        .new_order(&NewOrder::new(&identifiers))
-        .await
-        .unwrap();
-    let kind = match solver.kind() {
-        ChallengeKind::Http01 => ChallengeType::Http01,
-        ChallengeKind::TlsAlpn01 => ChallengeType::TlsAlpn01,
-        ChallengeKind::Dns01 => ChallengeType::Dns01,
-    };
-    let mut challenges = Vec::new();
-    let mut authorizations = order.authorizations();
-    while let Some(authorization) = authorizations.next().await {
-        let mut authorization = authorization.unwrap();
-        assert_eq!(authorization.status, AuthorizationStatus::Pending);
-        let challenge = authorization.challenge(kind.clone()).unwrap();
-        let text = challenge.key_authorization().as_str().to_owned();
-        challenges.push(Challenge {
-            identifier: Identifier::parse(&challenge.identifier().to_string()).unwrap(),
-            wildcard: false,
-            kind: solver.kind(),
-            token: Token::parse(&challenge.token).unwrap(),
-            key_authorization: KeyAuthorization::new(text).unwrap(),
-        });
-    }
-    solver.sweep().await.unwrap();
-    solver.present(&challenges).await.unwrap();
-    let mut authorizations = order.authorizations();
-    while let Some(authorization) = authorizations.next().await {
-        let mut authorization = authorization.unwrap();
-        let mut challenge = authorization.challenge(kind.clone()).unwrap();
-        challenge.set_ready().await.unwrap();
-    }
-    let policy = RetryPolicy::new()
-        .initial_delay(Duration::from_millis(50))
-        .timeout(Duration::from_secs(60));
-    let status = order.poll_ready(&policy).await;
-    solver.clean_up(&challenges).await.unwrap();
-    assert_eq!(status.unwrap(), OrderStatus::Ready, "{names:?}");
+/// One order whose names are all shown control of by `solver`.
+async fn validate(env: &TestEnv, pebble: &Pebble, solver: Arc<dyn Solver>, names: &[&str]) {
+    let http = client(&pebble.ca_file, Duration::from_secs(30));
+    let authority = authority(&env.state(), &pebble.directory_url, http);
+    let issued = issue(&issuer(authority, vec![solver]), names).await;
+    assert!(issued.is_ok(), "{names:?}: {issued:?}");
 }

@@ -13,10 +13,11 @@ use std::sync::Arc;
 use certmint::bundle::{CertBundle, Certificate};
 use certmint::clock::SystemClock;
 use certmint::identifier::{CertId, Identifier};
+use certmint::issuer::IssuerRef;
 use certmint::issuer::{Profile, Usage};
 use certmint::key::{KeyType, PrivateKey};
 use certmint::store::file::FileStore;
-use certmint::store::{Attempts, Export, IssuerRef, Ownership, Record, Store, StoreError, export};
+use certmint::store::{Attempts, Export, Ownership, Record, Store, StoreError, export};
 
 use crate::support::{Run, TestEnv, tool};
 
@@ -62,6 +63,7 @@ pub(crate) fn record(name: &str) -> Record {
             lifetime_seconds: None,
         },
         issuer: IssuerRef::Private,
+        obtained: None,
         reuse_key: false,
         exports: Vec::new(),
         deploy_hook: None,

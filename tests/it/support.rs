@@ -10,6 +10,8 @@ pub(crate) mod bind;
 pub(crate) mod client;
 pub(crate) mod dns;
 #[cfg(feature = "acme")]
+pub(crate) mod fault;
+#[cfg(feature = "acme")]
 pub(crate) mod pebble;
 mod run;
 mod server;
@@ -17,6 +19,7 @@ pub(crate) mod tools;
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use tempfile::TempDir;
 
@@ -40,13 +43,18 @@ pub(crate) fn faketime(moved: &str) -> Option<Vec<String>> {
 /// The library that `faketime` preloads.
 #[track_caller]
 pub(crate) fn libfaketime() -> Option<String> {
+    // Asked once: it trips over what killed processes of the same id left in /dev/shm.
+    static LIBRARY: OnceLock<String> = OnceLock::new();
     let faketime = tool("faketime")?;
-    let env = TestEnv::new();
-    let args = ["-m", "-f", "+0", "/usr/bin/env"];
-    let shown = env.command(faketime, args).run().success();
-    let mut lines = shown.stdout().lines();
-    let library = lines.find_map(|line| line.strip_prefix("LD_PRELOAD="));
-    Some(library.unwrap().to_owned())
+    let library = LIBRARY.get_or_init(|| {
+        let env = TestEnv::new();
+        let args = ["-m", "-f", "+0", "/usr/bin/env"];
+        let shown = env.command(faketime, args).run().success();
+        let mut lines = shown.stdout().lines();
+        let library = lines.find_map(|line| line.strip_prefix("LD_PRELOAD="));
+        library.unwrap().to_owned()
+    });
+    Some(library.clone())
 }
 
 /// The search path of every child: the system's directories and nothing of the user's.

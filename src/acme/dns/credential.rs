@@ -25,9 +25,11 @@ use crate::store::disk;
 
 mod form;
 
+#[cfg(feature = "dns-providers")]
+pub(super) use form::Field;
 use form::Form;
-pub(super) use form::{Field, Kind, Maker, Values};
-#[cfg(test)]
+pub(super) use form::{Kind, Maker, Values};
+#[cfg(all(test, feature = "dns-providers"))]
 use form::{kinds, provider_names};
 
 /// The tables of one file, checked in form; no reference in them is followed yet.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::{FailOnArgs, PassphraseArgs, Span};
+use super::{CopyArgs, FailOnArgs, PassphraseArgs, Span};
 use crate::cli::values;
 use crate::identifier::{CertId, Identifier, Subtree};
 use crate::issuer::Usage;
@@ -146,18 +146,8 @@ pub(in crate::cli) struct IssueArgs {
     /// Keep it under this id instead of the first name
     #[arg(long, value_parser = values::cert_id)]
     pub(in crate::cli) id: Option<CertId>,
-    /// Copy key and chain into DIR, now and at each renewal (with --from: DIR/<id>)
-    #[arg(long, value_name = "DIR")]
-    pub(in crate::cli) out: Option<PathBuf>,
-    /// Mode of the copied files that hold a key, octal
-    #[arg(long, value_name = "MODE", value_parser = values::mode)]
-    pub(in crate::cli) mode: Option<u32>,
-    /// Owner of the copied files
-    #[arg(long, value_name = "USER")]
-    pub(in crate::cli) owner: Option<String>,
-    /// Group of the copied files
-    #[arg(long, value_name = "GROUP")]
-    pub(in crate::cli) group: Option<String>,
+    #[command(flatten)]
+    pub(in crate::cli) copies: CopyArgs,
     /// Also write key and chain as PKCS#12 to FILE
     #[arg(long, value_name = "FILE")]
     pub(in crate::cli) p12: Option<PathBuf>,

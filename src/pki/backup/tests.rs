@@ -10,12 +10,13 @@ use super::*;
 use crate::bundle::{CertBundle, Certificate};
 use crate::clock::{Duration, ManualClock};
 use crate::identifier::Identifier;
+use crate::issuer::IssuerRef;
 use crate::issuer::{Profile, Usage};
 use crate::key::{KeyType, PrivateKey};
 use crate::pki::ledger::tests::{leaf, now};
 use crate::pki::ledger::{Filter, Reason};
 use crate::store::file::FileStore;
-use crate::store::{IssuerRef, Record, Store as _};
+use crate::store::{Record, Store as _};
 
 /// A state directory with a CA and one certificate of two generations.
 struct Scene {
@@ -94,6 +95,7 @@ fn renew(home: &Path, name: &str) {
             lifetime_seconds: None,
         },
         issuer: IssuerRef::Private,
+        obtained: None,
         reuse_key: false,
         exports: Vec::new(),
         deploy_hook: None,

@@ -165,8 +165,8 @@ impl Shared {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{TestEnv, tool};
     use super::*;
-    use crate::support::{TestEnv, tool};
 
     #[test]
     fn hosts_are_here_and_texts_are_those_that_were_set() {

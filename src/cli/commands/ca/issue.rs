@@ -1,26 +1,27 @@
 //! `certmint ca issue`: one certificate, or thousands from a list.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-
-use serde::Serialize;
 
 use super::open_ca;
 use crate::bundle::CertBundle;
 use crate::cli::args::IssueArgs;
+use crate::cli::commands::issuing::{
+    IssuedJson, Listed, Problems, absolute, print_issued, read_list,
+};
 use crate::cli::commands::small_runtime;
 use crate::cli::progress;
 use crate::cli::report::{CliError, Exit, Printer};
 use crate::cli::resolve::Context;
 use crate::cli::table::counted;
 use crate::clock::rfc3339;
-use crate::identifier::{CertId, Identifier, quoted, summary};
+use crate::identifier::{CertId, Identifier};
+use crate::issuer::IssuerRef;
 use crate::issuer::Profile;
 use crate::key::PrivateKey;
 use crate::pki::{self, PrivateCa};
 use crate::renew;
 use crate::store::file::FileStore;
-use crate::store::{Export, IssuerRef, Ownership, Record, Store, StoreError, Stored, disk, export};
+use crate::store::{Record, Store, StoreError, Stored, disk, export};
 
 pub(super) fn run(
     args: &IssueArgs,
@@ -41,22 +42,13 @@ fn check(args: &IssueArgs) -> Result<(), CliError> {
         return Err(CliError::usage("no name was given")
             .hint("give one or more names, or a list of them with `--from FILE`".to_owned()));
     }
-    if args.out.is_some() {
-        return Ok(());
-    }
-    if args.csr_only {
+    if args.csr_only && args.copies.out.is_none() {
         return Err(
             CliError::usage("`--csr-only` needs a directory for the key and the request")
                 .hint("name it with `--out DIR`".to_owned()),
         );
     }
-    if args.mode.is_some() || args.owner.is_some() || args.group.is_some() {
-        return Err(
-            CliError::usage("`--mode`, `--owner` and `--group` are for copies")
-                .hint("name their directory with `--out DIR`".to_owned()),
-        );
-    }
-    Ok(())
+    args.copies.check()
 }
 
 /// One certificate to be issued.
@@ -67,11 +59,6 @@ struct Order {
 
 impl Order {
     fn new(names: Vec<Identifier>, id: CertId, out: Option<PathBuf>, args: &IssueArgs) -> Self {
-        let ownership = Ownership {
-            mode: args.mode,
-            owner: args.owner.clone(),
-            group: args.group.clone(),
-        };
         let profile = Profile {
             names,
             key_type: args.key_type,
@@ -81,11 +68,9 @@ impl Order {
         let record = Record {
             profile,
             issuer: IssuerRef::Private,
+            obtained: None,
             reuse_key: args.reuse_key,
-            exports: out
-                .map(|dir| Export { dir, ownership })
-                .into_iter()
-                .collect(),
+            exports: args.copies.exports(out),
             deploy_hook: args.deploy_hook.clone(),
         };
         Self { id, record }
@@ -114,7 +99,7 @@ fn issue_one(
         (Some(id), _) => id.clone(),
         (None, first) => CertId::for_name(first.expect("checked: there is a name")),
     };
-    let out = args.out.as_deref().map(absolute).transpose()?;
+    let out = args.copies.dir()?;
     let order = Order::new(args.names.clone(), id, out, args);
     let p12_passphrase = match (&args.p12, &args.p12_passphrase_file) {
         (Some(_), Some(file)) => Some(context.read_passphrase(file)?),
@@ -136,7 +121,7 @@ fn issue_one(
         write_p12(&stored, path, passphrase)?;
     }
     warn_if_clamped(&stored, printer);
-    print_issued(&stored, exports.is_empty(), args, context, printer);
+    print_result(&stored, exports.is_empty(), args, context, printer);
     match exports.into_iter().next() {
         Some(error) => Err(error.into()),
         None => Ok(Exit::Done),
@@ -180,73 +165,20 @@ fn check_parent(path: &Path) -> Result<(), CliError> {
     }
 }
 
-fn print_issued(
+fn print_result(
     stored: &Stored,
     exported: bool,
     args: &IssueArgs,
     context: &Context,
     printer: &mut Printer,
 ) {
-    let leaf = stored.bundle.leaf();
-    let dir = current_dir(stored);
     if args.json {
-        printer.json(&Issued {
-            schema: "certmint.issue/1",
-            id: &stored.id,
-            names: leaf.names(),
-            serial: leaf.serial_hex(),
-            not_before: rfc3339(leaf.not_before()),
-            not_after: rfc3339(leaf.not_after()),
-            sha256: leaf.sha256_hex(),
-            path: &dir,
-        });
+        printer.json(&IssuedJson::of(stored));
         return;
     }
-    let mut text = format!(
-        "issued {}, valid until {}\n",
-        summary(leaf.names()),
-        rfc3339(leaf.not_after())
-    );
-    let shown = stored
-        .record
-        .exports
-        .first()
-        .filter(|_| exported)
-        .map_or(&dir, |export| &export.dir);
-    let files = [
-        ("key", shown.join("privkey.pem")),
-        ("certificate", shown.join("fullchain.pem")),
-        ("root", context.home.join("ca").join("root.pem")),
-    ];
-    for (label, path) in files {
-        text.push_str(&format!("  {label:<12} {}\n", path.display()));
-    }
-    if let Some(path) = &args.p12 {
-        text.push_str(&format!("  {:<12} {}\n", "pkcs12", path.display()));
-    }
-    printer.result(&text);
-}
-
-/// `certmint.issue/1`; fields are only ever added.
-#[derive(Serialize)]
-struct Issued<'a> {
-    schema: &'static str,
-    id: &'a CertId,
-    names: &'a [Identifier],
-    serial: String,
-    not_before: String,
-    not_after: String,
-    sha256: String,
-    path: &'a Path,
-}
-
-/// The path that stays the same across renewals.
-fn current_dir(stored: &Stored) -> PathBuf {
-    let generation = stored.path.clone().unwrap_or_default();
-    generation
-        .parent()
-        .map(|dir| dir.join("current"))
-        .unwrap_or(generation)
+    let mut more = vec![("root", context.home.join("ca").join("root.pem"))];
+    more.extend(args.p12.clone().map(|path| ("pkcs12", path)));
+    print_issued(stored, exported, &more, printer);
 }
 
 #[cfg(feature = "p12")]
@@ -266,20 +198,11 @@ fn write_p12(_: &Stored, _: &Path, _: &crate::key::Passphrase) -> Result<(), Cli
     Err(CliError::usage("this certmint was built without PKCS#12"))
 }
 
-fn absolute(path: &Path) -> Result<PathBuf, CliError> {
-    std::path::absolute(path).map_err(CliError::failed)
-}
-
 /// `--csr-only`: a key and a request for somebody else's CA.
 fn make_request(args: &IssueArgs, printer: &mut Printer) -> Result<Exit, CliError> {
     const PRIVATE: u32 = 0o600;
     const READABLE: u32 = 0o644;
-    let dir = args
-        .out
-        .as_deref()
-        .map(absolute)
-        .transpose()?
-        .unwrap_or_default();
+    let dir = args.copies.dir()?.unwrap_or_default();
     let key = PrivateKey::generate(args.key_type).map_err(CliError::failed)?;
     let request = pki::request(&key, &args.names).map_err(CliError::failed)?;
     let (key_path, csr_path) = (dir.join("privkey.pem"), dir.join("request.csr"));
@@ -295,36 +218,6 @@ fn make_request(args: &IssueArgs, printer: &mut Printer) -> Result<Exit, CliErro
     Ok(Exit::Done)
 }
 
-/// Lines of a list that are reported together when they are wrong.
-const PROBLEMS_SHOWN: usize = 20;
-
-/// What is wrong with a list, by line.
-#[derive(Default)]
-struct Problems(Vec<String>);
-
-impl Problems {
-    fn push(&mut self, line: usize, problem: impl std::fmt::Display) {
-        self.0.push(format!("line {line}: {problem}"));
-    }
-
-    /// The lines in one message, unless there are none.
-    fn told(mut self, list: &Path) -> Option<String> {
-        if self.0.is_empty() {
-            return None;
-        }
-        let more = self.0.len().saturating_sub(PROBLEMS_SHOWN);
-        self.0.truncate(PROBLEMS_SHOWN);
-        if more > 0 {
-            self.0.push(format!("… and {more} more"));
-        }
-        Some(format!(
-            "nothing was issued: `{}` has bad lines\n  {}",
-            quoted(&list.display().to_string()),
-            self.0.join("\n  ")
-        ))
-    }
-}
-
 /// `--from`: either every line can be issued, or nothing is.
 fn issue_list(
     list: &Path,
@@ -332,70 +225,24 @@ fn issue_list(
     context: &mut Context,
     printer: &mut Printer,
 ) -> Result<Exit, CliError> {
-    let listed = read_list(list, args, context)?;
+    let listed = read_list(list, context)?;
     let ca = open_ca(context, &args.passphrase)?;
+    let out = args.copies.dir()?;
     let mut problems = Problems::default();
-    for (line, order) in &listed {
+    let mut orders = Vec::new();
+    for Listed { line, id, names } in listed {
+        let out = out.as_ref().map(|dir| dir.join(id.as_str()));
+        let order = Order::new(names, id, out, args);
         if let Err(refused) = ca.check(&order.record.profile) {
             let reason = std::error::Error::source(&refused).unwrap_or(&refused);
-            problems.push(*line, reason);
+            problems.push(line, reason);
         }
+        orders.push(order);
     }
     if let Some(message) = problems.told(list) {
         return Err(CliError::failed(anyhow::anyhow!(message)));
     }
-    let orders: Vec<Order> = listed.into_iter().map(|(_, order)| order).collect();
     issue_many(&orders, &ca, args, context, printer)
-}
-
-/// Reads `name[,name…]`, one certificate a line; every bad line is named at once.
-fn read_list(
-    list: &Path,
-    args: &IssueArgs,
-    context: &mut Context,
-) -> Result<Vec<(usize, Order)>, CliError> {
-    let bytes = context.read_input(list)?;
-    let text = String::from_utf8(bytes)
-        .map_err(|_| CliError::usage(format!("`{}` is not UTF-8", list.display())))?;
-    let out = args.out.as_deref().map(absolute).transpose()?;
-    let mut listed = Vec::new();
-    let mut seen: HashMap<CertId, usize> = HashMap::new();
-    let mut problems = Problems::default();
-    for (number, line) in (1..).zip(text.lines().map(str::trim)) {
-        if line.is_empty() || line.starts_with('#') {
-            continue;
-        }
-        match read_line(line) {
-            Ok((id, names)) => match seen.insert(id.clone(), number) {
-                Some(earlier) => {
-                    let text = format!("`{id}` stands in line {earlier} already");
-                    problems.push(number, text);
-                }
-                None => {
-                    let out = out.as_ref().map(|dir| dir.join(id.as_str()));
-                    listed.push((number, Order::new(names, id, out, args)));
-                }
-            },
-            Err(problem) => problems.push(number, problem),
-        }
-    }
-    match problems.told(list) {
-        Some(message) => Err(CliError::usage(message)),
-        None if listed.is_empty() => Err(CliError::usage(format!(
-            "there is no name in `{}`",
-            quoted(&list.display().to_string())
-        ))),
-        None => Ok(listed),
-    }
-}
-
-fn read_line(line: &str) -> Result<(CertId, Vec<Identifier>), String> {
-    let names: Vec<Identifier> = line
-        .split(',')
-        .map(|name| Identifier::parse(name.trim()).map_err(|e| e.to_string()))
-        .collect::<Result<_, _>>()?;
-    let first = names.first().ok_or("it has no name")?;
-    Ok((CertId::for_name(first), names))
 }
 
 /// How many certificates are signed, recorded and made durable together.

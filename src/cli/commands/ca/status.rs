@@ -18,11 +18,12 @@ use crate::identifier::CertId;
 use crate::inspect::status::{
     AuthorityInput, CaInput, CaStatus, CertInput, Counts, CrlInput, Failures, KeyPlace,
 };
+use crate::issuer::IssuerRef;
 use crate::pki::ledger::{Filter, Ledger, Role};
 use crate::pki::{Authority, CaError, KeyLocation, crl};
-use crate::renew::policy::{Life, due_at};
+use crate::renew::policy::{Life, due_at, due_by};
 use crate::store::file::FileStore;
-use crate::store::{Store, StoreError, Stored};
+use crate::store::{Attempts, Store, StoreError, Stored};
 
 /// How long a certificate that was signed for somebody else is still shown after
 /// it expired.
@@ -42,6 +43,8 @@ pub(super) fn run(
         authority: &authority,
         ledger: &ledger,
         program: context.program(),
+        #[cfg(feature = "acme")]
+        home: &context.home,
         early,
         now,
     }
@@ -178,6 +181,9 @@ struct Certificates<'a> {
     ledger: &'a Ledger,
     /// How suggested commands begin.
     program: String,
+    /// The state directory.
+    #[cfg(feature = "acme")]
+    home: &'a Path,
     /// Counted as due this long before the end, whatever the life.
     early: Option<Duration>,
     now: Timestamp,
@@ -205,6 +211,26 @@ impl Certificates<'_> {
         if let StoreError::ExposedKey { path, .. } = error {
             let path = path.to_string_lossy();
             return Ok(Some(words::command("chmod", ["600", &path])));
+        }
+        if let StoreError::NothingUsable {
+            issuer: Some(IssuerRef::Acme(acme)),
+            ..
+        } = error
+        {
+            // Its names are lost with it.
+            let directory = acme.directory.to_string();
+            let line = [
+                "acme",
+                "issue",
+                "--id",
+                id.as_str(),
+                "--directory",
+                &directory,
+            ];
+            return Ok(Some(format!(
+                "{} NAME…",
+                words::command(&self.program, line)
+            )));
         }
         let Some(entry) = self.ledger.newest_by_id(id)? else {
             return Ok(None);
@@ -236,12 +262,8 @@ impl Certificates<'_> {
             chain: stored.bundle.intermediates().to_vec(),
             path: stored.path.as_ref().map(|dir| dir.join("fullchain.pem")),
             key: key.and_then(|path| mode_of(&path).map(|mode| (path, mode))),
-            renew_at: Some(match self.authority.superseded(leaf) {
-                // Since a new root was made, and `renew` will replace it.
-                Some(_) => self.now,
-                None => self.renew_at(leaf),
-            }),
-            revoked: self.revocation(leaf)?,
+            renew_at: Some(self.due_at(stored, &attempts)),
+            revoked: self.revocation(stored)?,
             failures: (attempts.failures > 0).then(|| Failures {
                 count: attempts.failures,
                 error: attempts.error.clone(),
@@ -252,19 +274,43 @@ impl Certificates<'_> {
         })
     }
 
-    fn renew_at(&self, leaf: &Certificate) -> Timestamp {
-        let usual = due_at(Life::of(leaf));
+    fn due_at(&self, stored: &Stored, attempts: &Attempts) -> Timestamp {
+        let leaf = stored.bundle.leaf();
+        let is_ours = stored.record.issuer == IssuerRef::Private;
+        // Since a new root was made, and `renew` will replace it.
+        if is_ours && self.authority.superseded(leaf).is_some() {
+            return self.now;
+        }
+        let plan = attempts.plan_for(&leaf.serial_hex());
+        self.early_or(leaf, due_by(Life::of(leaf), plan, attempts, self.now))
+    }
+
+    fn early_or(&self, leaf: &Certificate, usual: Timestamp) -> Timestamp {
         self.early
             .map_or(usual, |early| usual.min(leaf.not_after() - early))
     }
 
-    fn revocation(
-        &self,
-        leaf: &Certificate,
-    ) -> Result<Option<(Timestamp, Option<String>)>, CliError> {
+    fn revocation(&self, stored: &Stored) -> Result<Option<(Timestamp, Option<String>)>, CliError> {
+        let leaf = stored.bundle.leaf();
+        if let IssuerRef::Acme(_) = stored.record.issuer {
+            return Ok(self.revoked_elsewhere(leaf));
+        }
         let entry = self.ledger.by_serial(leaf.serial())?;
         let revoked = entry.and_then(|entry| entry.revoked);
         Ok(revoked.map(|revocation| (revocation.at, Some(revocation.reason.to_string()))))
+    }
+
+    /// Whether `acme revoke` was told to revoke it.
+    #[cfg(feature = "acme")]
+    fn revoked_elsewhere(&self, leaf: &Certificate) -> Option<(Timestamp, Option<String>)> {
+        let revocation = crate::acme::Revocations::new(self.home).of(leaf, self.now)?;
+        Some((revocation.at, Some(revocation.reason.to_string())))
+    }
+
+    #[cfg(not(feature = "acme"))]
+    #[expect(clippy::unused_self, reason = "it has the shape of its other half")]
+    fn revoked_elsewhere(&self, _: &Certificate) -> Option<(Timestamp, Option<String>)> {
+        None
     }
 
     /// What was signed for a request: its key is elsewhere, and somebody has to
@@ -291,7 +337,7 @@ impl Certificates<'_> {
                 continue;
             };
             certificates.push(CertInput {
-                renew_at: Some(self.renew_at(&leaf)),
+                renew_at: Some(self.early_or(&leaf, due_at(Life::of(&leaf)))),
                 revoked: entry.revoked.map(|r| (r.at, Some(r.reason.to_string()))),
                 path: None::<PathBuf>,
                 ..CertInput::new(leaf.display_name(), leaf, false)

@@ -4,14 +4,15 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::{Issuers, Superseded, Then};
+#[cfg(feature = "acme")]
+use crate::acme::{Opener, Surroundings};
 use crate::bundle::Certificate;
 use crate::clock::{Clock, rfc3339};
 use crate::finding::words::causes;
-use crate::issuer::{IssueError, Issuer};
+use crate::issuer::{AcmeRef, IssueError, Issuer, IssuerRef};
 use crate::key::Passphrase;
 use crate::pki::ledger::{Ledger, LedgerError, Reason};
 use crate::pki::{Authority, PrivateCa};
-use crate::store::IssuerRef;
 
 /// The issuers of one state directory, opened when first needed.
 ///
@@ -24,12 +25,22 @@ pub struct HomeIssuers {
     authority: OnceLock<Option<Authority>>,
     ledger: OnceLock<Option<Mutex<Ledger>>>,
     private: OnceLock<Arc<PrivateCa>>,
+    #[cfg(feature = "acme")]
+    acme: Arc<Opener>,
 }
+
+/// The value of a variable, for `env:` references in DNS credentials.
+pub type Variables = dyn Fn(&str) -> Option<String> + Send + Sync;
 
 impl HomeIssuers {
     /// The issuers in `home`; `passphrase` unlocks the private CA's key.
     pub fn new(home: PathBuf, passphrase: Option<Passphrase>, clock: Arc<dyn Clock>) -> Self {
         Self {
+            #[cfg(feature = "acme")]
+            acme: Arc::new(Opener::new(Surroundings::unattended(
+                home.clone(),
+                Arc::clone(&clock),
+            ))),
             home,
             passphrase,
             clock,
@@ -37,6 +48,43 @@ impl HomeIssuers {
             ledger: OnceLock::new(),
             private: OnceLock::new(),
         }
+    }
+
+    /// With `opener` for what comes from ACME CAs: one that knows of a running server,
+    /// say, or of a person to ask.
+    #[cfg(feature = "acme")]
+    #[must_use]
+    pub fn acme(self, opener: Arc<Opener>) -> Self {
+        Self {
+            acme: opener,
+            ..self
+        }
+    }
+
+    /// With `variables` for the references to them in DNS credentials; there are none
+    /// otherwise.
+    #[cfg(feature = "acme")]
+    #[must_use]
+    pub fn variables(self, variables: Arc<Variables>) -> Self {
+        let unattended = Surroundings::unattended(self.home.clone(), Arc::clone(&self.clock));
+        self.acme(Arc::new(Opener::new(Surroundings {
+            variables,
+            ..unattended
+        })))
+    }
+
+    /// The same: only ACME has DNS credentials.
+    #[cfg(not(feature = "acme"))]
+    #[must_use]
+    pub fn variables(self, _: Arc<Variables>) -> Self {
+        self
+    }
+
+    /// Waits until what was presented to CAs by runs that were cancelled is cleaned up;
+    /// to be called before the program ends. Bounded by the deadlines of cleaning up.
+    pub async fn settle(&self) {
+        #[cfg(feature = "acme")]
+        self.acme.settle().await;
     }
 
     fn authority(&self) -> Option<&Authority> {
@@ -86,6 +134,53 @@ impl HomeIssuers {
     }
 }
 
+impl HomeIssuers {
+    #[cfg(feature = "acme")]
+    fn open_acme(&self, reference: &AcmeRef) -> Result<Arc<dyn Issuer>, IssueError> {
+        Ok(self.acme.open(reference)?)
+    }
+
+    /// Whether `leaf` was revoked by `acme revoke`.
+    #[cfg(feature = "acme")]
+    fn revoked_from_here(&self, leaf: &Certificate) -> Option<Superseded> {
+        use crate::acme::{self, Revocations};
+        let revocation = Revocations::new(&self.home).of(leaf, self.clock.now())?;
+        Some(Superseded {
+            why: format!(
+                "revoked since {} ({})",
+                rfc3339(revocation.at),
+                revocation.reason
+            ),
+            then: match revocation.reason {
+                acme::Reason::KeyCompromise => Then::ReplaceKey,
+                acme::Reason::CessationOfOperation => Then::Withdraw,
+                _ => Then::Replace,
+            },
+        })
+    }
+
+    #[cfg(not(feature = "acme"))]
+    #[expect(clippy::unused_self, reason = "it has the shape of its other half")]
+    fn revoked_from_here(&self, _: &Certificate) -> Option<Superseded> {
+        None
+    }
+
+    #[cfg(not(feature = "acme"))]
+    #[expect(clippy::unused_self, reason = "it has the shape of its other half")]
+    fn open_acme(&self, reference: &AcmeRef) -> Result<Arc<dyn Issuer>, IssueError> {
+        Err(IssueError {
+            message: format!(
+                "cannot ask {} for certificates: this certmint was built without ACME",
+                reference.directory
+            ),
+            hint: Some("use a build with the feature `acme`".to_owned()),
+            permanent: true,
+            retry_after: None,
+            source: None,
+        })
+    }
+}
+
 fn unread(error: &LedgerError) {
     tracing::warn!(
         error = causes(error),
@@ -97,6 +192,7 @@ impl Issuers for HomeIssuers {
     fn open(&self, issuer: &IssuerRef) -> Result<Arc<dyn Issuer>, IssueError> {
         match issuer {
             IssuerRef::Private => Ok(self.open_private()?),
+            IssuerRef::Acme(reference) => self.open_acme(reference),
         }
     }
 
@@ -107,6 +203,8 @@ impl Issuers for HomeIssuers {
                 let then = Then::Replace;
                 Some(Superseded { why, then })
             }),
+            // What others revoke at a public CA shows in its renewal information.
+            IssuerRef::Acme(_) => self.revoked_from_here(leaf),
         }
     }
 }

@@ -1,16 +1,15 @@
 //! When is a certificate due, and when may a failed renewal be tried again.
 //!
-//! Pure: dates, past attempts and now come in, the next step comes out. Fractions
-//! of a certificate's life, never a number of days, since lives range from hours
-//! to years (DESIGN: lifecycle).
-
-use aws_lc_rs::digest;
+//! Pure: dates, past attempts, what the issuer said, a random number and now come
+//! in, the next step comes out. Fractions of a certificate's life, never a number of
+//! days, since lives range from hours to years (DESIGN: lifecycle). Nothing that a
+//! peer or a clock says makes a wait longer than a bound named here.
 
 use super::Then;
 use crate::bundle::Certificate;
-use crate::clock::{Duration, Timestamp};
-use crate::identifier::CertId;
-use crate::store::Attempts;
+use crate::clock::{Duration, Timestamp, rfc3339};
+use crate::issuer::RenewalInfo;
+use crate::store::{Attempts, Plan, Window};
 
 /// The validity of a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +32,17 @@ impl Life {
     fn length(self) -> Duration {
         (self.not_after - self.not_before).max(Duration::ZERO)
     }
+
+    /// From here on it is renewed whatever its issuer would have: 1/20 is left.
+    fn last_call(self) -> Timestamp {
+        self.not_after - self.length() / 20
+    }
+
+    /// Before this nothing is renewed only because no run may come in time: a third
+    /// of its life, or runs far apart would renew it at each of them.
+    fn earliest(self) -> Timestamp {
+        self.not_before + self.length() / 3
+    }
 }
 
 /// What the decision depends on.
@@ -40,6 +50,8 @@ impl Life {
 pub struct Situation<'a> {
     /// Of the certificate in use.
     pub life: Life,
+    /// What its issuer said about when to renew it.
+    pub plan: Option<&'a Plan>,
     /// Past failures.
     pub attempts: &'a Attempts,
     /// Why it should not be left in use until it is due, and what follows.
@@ -48,6 +60,8 @@ pub struct Situation<'a> {
     pub damaged: bool,
     /// Renew whatever the dates say.
     pub force: bool,
+    /// When somebody is expected to look again, if that can be told.
+    pub next_run: Option<Timestamp>,
 }
 
 /// What to do next.
@@ -79,13 +93,37 @@ pub enum Reason {
     #[error("it was asked for")]
     Forced,
     /// The dates say so.
-    #[error("due since {}", crate::clock::rfc3339(*.due_at))]
+    #[error("due since {}", rfc3339(*.due_at))]
     Due {
         /// Since when.
         due_at: Timestamp,
     },
+    /// The issuer would have it renewed by now (RFC 9773).
+    #[error(
+        "its CA suggests it since {}{}",
+        rfc3339(*.since),
+        explanation.as_ref().map(|text| format!(" ({text})")).unwrap_or_default()
+    )]
+    Suggested {
+        /// The moment picked in the window that the issuer suggested.
+        since: Timestamp,
+        /// Where a person may read why.
+        explanation: Option<String>,
+    },
+    /// It will be due before somebody looks again.
+    #[error(
+        "due at {}, and the next run is not expected before {}",
+        rfc3339(*.due_at),
+        rfc3339(*.next_run)
+    )]
+    Early {
+        /// When it is due.
+        due_at: Timestamp,
+        /// When the next run is expected.
+        next_run: Timestamp,
+    },
     /// It is no longer valid.
-    #[error("expired at {}", crate::clock::rfc3339(*.not_after))]
+    #[error("expired at {}", rfc3339(*.not_after))]
     Expired {
         /// Since when.
         not_after: Timestamp,
@@ -101,8 +139,8 @@ pub enum Reason {
 /// Certificates that live shorter than this are renewed at half their life.
 const SHORT_LIFE: Duration = Duration::days(10);
 
-/// The moment from which a certificate is due: ⅓ of its life left, ½ when it
-/// lives under 10 days.
+/// The moment from which a certificate is due when its issuer suggests none: ⅓ of
+/// its life left, ½ when it lives under 10 days.
 pub fn due_at(life: Life) -> Timestamp {
     let length = life.length();
     let left = if length < SHORT_LIFE {
@@ -113,33 +151,161 @@ pub fn due_at(life: Life) -> Timestamp {
     life.not_after - left
 }
 
+/// The moment from which a certificate is due: the one picked in the window that its
+/// issuer suggests, but no later than when 1/20 of its life is left; without a
+/// window as [`due_at`].
+pub fn due_by(life: Life, plan: Option<&Plan>, attempts: &Attempts, now: Timestamp) -> Timestamp {
+    let usual = due_at(life);
+    let Some(window) = plan.and_then(|plan| plan.window.as_ref()) else {
+        return usual;
+    };
+    let wanted = window.moment.min(life.last_call());
+    if wanted >= usual {
+        return wanted;
+    }
+    // Sooner than usual is done at once, as after a mass revocation, but not again and
+    // again. What a clock that was ahead wrote down counts for nothing.
+    let pause = HURRY_AGAIN.min(life.length() / 20);
+    let rested = attempts.hurried.filter(|last| *last <= now);
+    rested.map_or(wanted, |last| wanted.max(last + pause).min(usual))
+}
+
+/// An issuer that wants each certificate renewed at once gets one a day, or one per
+/// 1/20 of their life.
+const HURRY_AGAIN: Duration = Duration::days(1);
+
 /// Decides what to do about one certificate.
 pub fn next_step(situation: Situation<'_>, now: Timestamp) -> Step {
     if situation.force {
         return Step::Renew(Reason::Forced);
     }
-    let due_at = due_at(situation.life);
+    let Situation { life, plan, .. } = situation;
+    let due_at = due_by(life, plan, situation.attempts, now);
     let reason = match situation.superseded {
         Some((why, Then::Withdraw)) => return Step::Leave { why },
-        _ if now > situation.life.not_after => Reason::Expired {
-            not_after: situation.life.not_after,
+        _ if now > life.not_after => Reason::Expired {
+            not_after: life.not_after,
         },
         Some((why, Then::Replace | Then::ReplaceKey)) => Reason::Superseded(why),
         None if situation.damaged => Reason::Damaged,
-        None if now >= due_at => Reason::Due { due_at },
-        None => return Step::Wait { due_at },
+        None if now >= due_at => due(life, plan, due_at),
+        None => match situation.next_run {
+            Some(next_run) if due_at < next_run && now >= life.earliest() => {
+                Reason::Early { due_at, next_run }
+            }
+            _ => return Step::Wait { due_at },
+        },
     };
-    match situation.attempts.not_before {
-        Some(until) if is_put_off(situation.attempts, until, now) => Step::PutOff { until },
-        _ => Step::Renew(reason),
+    match put_off(situation.attempts, now) {
+        Some(until) => Step::PutOff { until },
+        None => Step::Renew(reason),
     }
 }
 
-/// A clock that jumped back must not put a renewal off for years: no wait is
-/// longer than the longest that [`after_failure`] gives.
-fn is_put_off(attempts: &Attempts, until: Timestamp, now: Timestamp) -> bool {
-    let made = attempts.last.unwrap_or(until);
-    now < until && now >= made - LONGEST_WAIT
+fn due(life: Life, plan: Option<&Plan>, due_at: Timestamp) -> Reason {
+    match plan.and_then(|plan| plan.window.as_ref()) {
+        Some(window) if window.moment < life.last_call() => Reason::Suggested {
+            since: window.moment,
+            explanation: window.explanation.clone(),
+        },
+        _ => Reason::Due { due_at },
+    }
+}
+
+/// Whether a renewal now is one that only the issuer's wish made due: to be noted in
+/// [`Attempts::hurried`].
+pub fn is_hurried(life: Life, reason: &Reason, now: Timestamp) -> bool {
+    matches!(reason, Reason::Suggested { .. }) && now < due_at(life)
+}
+
+/// Until when a renewal is put off. No wait is longer than the longest that
+/// [`after_failure`] gives, and a clock that jumped back does not put it off for years:
+/// a wait that has not begun yet counts for no longer than it was to last.
+fn put_off(attempts: &Attempts, now: Timestamp) -> Option<Timestamp> {
+    let until = attempts.not_before?;
+    let made = attempts.last?;
+    let length = (until - made).clamp(Duration::ZERO, LONGEST_WAIT);
+    let until = made.checked_add(length)?;
+    (now < until && made - now <= length).then_some(until)
+}
+
+/// Whether the issuer should be asked now when it would have the certificate renewed.
+/// Its answer must be able to change the step.
+pub fn should_ask(situation: &Situation<'_>, now: Timestamp) -> bool {
+    let is_open = !situation.force
+        && situation.superseded.is_none()
+        && !situation.damaged
+        && put_off(situation.attempts, now).is_none()
+        && now < situation.life.last_call();
+    is_open && situation.plan.is_none_or(|plan| may_ask_again(plan, now))
+}
+
+/// What a clock that was ahead wrote down counts for nothing.
+fn may_ask_again(plan: &Plan, now: Timestamp) -> bool {
+    now >= plan.ask_again || now < plan.asked || plan.ask_again > plan.asked + ASK_LATEST
+}
+
+/// How soon an issuer may be asked again about the same certificate, at the earliest,
+/// whatever it says (RFC 9773 §4.3.2).
+const ASK_SOONEST: Duration = Duration::minutes(1);
+/// And at the latest.
+const ASK_LATEST: Duration = Duration::days(1);
+/// When it could not be asked (RFC 9773 §4.3.3).
+const ASK_AFTER_FAILURE: Duration = Duration::hours(6);
+
+/// The plan after the issuer of the certificate with this `serial` has answered.
+///
+/// `random`, from 0 to 1, picks the moment in a window that is new; in one that is
+/// known already the moment stays.
+pub fn answered(
+    before: Option<&Plan>,
+    serial: &str,
+    info: Option<RenewalInfo>,
+    random: f64,
+    now: Timestamp,
+) -> Plan {
+    let wish = info
+        .as_ref()
+        .map_or(now + ASK_LATEST, |info| info.ask_again);
+    let window = info.map(|info| {
+        let known = before.and_then(|plan| plan.window.as_ref());
+        let known = known.filter(|known| (known.start, known.end) == (info.start, info.end));
+        Window {
+            moment: known.map_or_else(|| pick(info.start, info.end, random), |w| w.moment),
+            start: info.start,
+            end: info.end,
+            explanation: info.explanation,
+        }
+    });
+    Plan {
+        serial: serial.to_owned(),
+        window,
+        asked: now,
+        ask_again: wish.clamp(now + ASK_SOONEST, now + ASK_LATEST),
+    }
+}
+
+/// The plan after the issuer could not be asked: what it said before still stands.
+pub fn unanswered(
+    before: Option<&Plan>,
+    serial: &str,
+    retry_after: Option<Timestamp>,
+    now: Timestamp,
+) -> Plan {
+    let wish = retry_after.unwrap_or(now + ASK_AFTER_FAILURE);
+    Plan {
+        serial: serial.to_owned(),
+        window: before.and_then(|plan| plan.window.clone()),
+        asked: now,
+        ask_again: wish.clamp(now + ASK_SOONEST, now + ASK_LATEST),
+    }
+}
+
+/// A moment between `start` and `end`.
+fn pick(start: Timestamp, end: Timestamp, random: f64) -> Timestamp {
+    let length = (end - start).max(Duration::ZERO);
+    let into = Duration::seconds((length * random.clamp(0.0, 1.0)).whole_seconds());
+    start + into.min(length)
 }
 
 /// One failed attempt.
@@ -147,12 +313,16 @@ fn is_put_off(attempts: &Attempts, until: Timestamp, now: Timestamp) -> bool {
 pub struct AttemptFailure {
     /// What it said.
     pub error: String,
+    /// What can be done about it.
+    pub hint: Option<String>,
     /// When the issuer asked to be asked again.
     pub retry_after: Option<Timestamp>,
     /// Whether the issuer must be spared; our own CA need not be.
     pub backs_off: bool,
+    /// When the certificate in use ends, if there is one.
+    pub not_after: Option<Timestamp>,
     /// 0 to 1: how far into the jitter's range.
-    pub jitter: f64,
+    pub random: f64,
 }
 
 /// Waits after the first, second, third failure; the last one from then on: with
@@ -170,35 +340,39 @@ const JITTER: f64 = 0.15;
 /// Longest wait that is believed, whoever asked for it.
 const LONGEST_WAIT: Duration = Duration::days(2);
 
+/// Shortest wait that an issuer may ask for.
+const SHORTEST_WAIT: Duration = Duration::minutes(1);
+
+/// While a certificate is still valid, no wait is longer than half of what is left of
+/// its life, or than this: a CA that comes back in the last hours still saves it.
+const LAST_WAIT: Duration = Duration::hours(1);
+
 /// The attempts to record after a failure.
 pub fn after_failure(before: &Attempts, failure: AttemptFailure, now: Timestamp) -> Attempts {
     let nth = usize::try_from(before.failures)
         .unwrap_or(usize::MAX)
         .min(WAITS.len() - 1);
     let wait = WAITS.get(nth).copied().unwrap_or(LONGEST_WAIT);
-    let stretched = wait * (1.0 + JITTER * failure.jitter.clamp(0.0, 1.0));
+    let stretched = wait * (1.0 + JITTER * failure.random.clamp(0.0, 1.0));
     let own = failure
         .backs_off
         .then(|| now + Duration::seconds(stretched.whole_seconds()));
     let asked = failure
         .retry_after
-        .map(|moment| moment.clamp(now, now + LONGEST_WAIT));
+        .map(|moment| moment.clamp(now + SHORTEST_WAIT, now + LONGEST_WAIT));
+    let left = failure.not_after.map(|end| end - now);
+    let longest = match left.filter(|left| left.is_positive()) {
+        Some(left) => Duration::max(left / 2, LAST_WAIT),
+        None => LONGEST_WAIT,
+    };
     Attempts {
         failures: before.failures.saturating_add(1),
         last: Some(now),
-        not_before: asked.or(own),
+        not_before: asked.or(own).map(|until| until.min(now + longest)),
         error: Some(failure.error),
-        deploying: before.deploying.clone(),
+        hint: failure.hint,
+        ..before.clone()
     }
-}
-
-/// A number from 0 to 1 that differs between certificates and attempts, but not
-/// between runs.
-pub fn jitter(id: &CertId, failures: u32) -> f64 {
-    let hash = digest::digest(&digest::SHA256, format!("{id}/{failures}").as_bytes());
-    hash.as_ref()
-        .first()
-        .map_or(0.0, |byte| f64::from(*byte) / f64::from(u8::MAX))
 }
 
 #[cfg(test)]
@@ -217,10 +391,12 @@ mod tests {
     fn step(length: Duration, attempts: &Attempts, now: Timestamp) -> Step {
         let situation = Situation {
             life: life(length),
+            plan: attempts.plan.as_ref(),
             attempts,
             superseded: None,
             damaged: false,
             force: false,
+            next_run: None,
         };
         next_step(situation, now)
     }
@@ -228,9 +404,11 @@ mod tests {
     fn failed(before: &Attempts, now: Timestamp, backs_off: bool) -> Attempts {
         let failure = AttemptFailure {
             error: "no".into(),
+            hint: None,
             retry_after: None,
             backs_off,
-            jitter: 0.0,
+            not_after: Some(now + Duration::days(30)),
+            random: 0.0,
         };
         after_failure(before, failure, now)
     }
@@ -275,10 +453,12 @@ mod tests {
         let at = |days, force| {
             let situation = Situation {
                 life: life(Duration::days(90)),
+                plan: None,
                 attempts: &fresh,
                 superseded: Some(("revoked".to_owned(), Then::Withdraw)),
                 damaged: true,
                 force,
+                next_run: Some(T0 + Duration::days(100)),
             };
             next_step(situation, T0 + Duration::days(days))
         };
@@ -325,9 +505,11 @@ mod tests {
         let ask = |retry_after| {
             let failure = AttemptFailure {
                 error: String::new(),
+                hint: None,
                 retry_after,
                 backs_off: true,
-                jitter: 0.5,
+                not_after: Some(T0 + Duration::days(30)),
+                random: 0.5,
             };
             after_failure(&Attempts::default(), failure, T0).not_before
         };
@@ -339,7 +521,7 @@ mod tests {
             ask(Some(T0 + Duration::days(4000))),
             Some(T0 + LONGEST_WAIT)
         );
-        assert_eq!(ask(Some(T0 - Duration::days(1))), Some(T0));
+        assert_eq!(ask(Some(T0 - Duration::days(1))), Some(T0 + SHORTEST_WAIT));
         assert_eq!(ask(None), Some(T0 + Duration::seconds(64)));
     }
 
@@ -355,37 +537,258 @@ mod tests {
     }
 
     #[test]
-    fn years_of_daily_runs_never_let_a_certificate_expire() {
-        for days in [6, 45, 90, 398] {
-            let mut life = life(Duration::days(days));
-            let mut renewals = 0;
-            let mut now = T0;
-            while now < T0 + Duration::days(3 * 365) {
-                assert!(
-                    now <= life.not_after,
-                    "{days}-day certificate expired at {now}"
-                );
+    fn the_last_hours_are_not_waited_away() {
+        let fail = |left: Duration, retry_after: Option<Duration>| {
+            let failure = AttemptFailure {
+                error: String::new(),
+                hint: None,
+                retry_after: retry_after.map(|after| T0 + after),
+                backs_off: true,
+                not_after: Some(T0 + left),
+                random: 1.0,
+            };
+            let often = Attempts {
+                failures: 9,
+                ..Attempts::default()
+            };
+            let until = after_failure(&often, failure, T0).not_before;
+            until.map(|until| (until - T0).whole_minutes())
+        };
+        let day = Duration::DAY;
+        for (left, retry_after, minutes) in [
+            (day * 30, None, 23 * 60),
+            (day, None, 12 * 60),
+            (Duration::hours(5), None, 150),
+            (Duration::minutes(20), None, 60),
+            (day * 30, Some(day * 30), 48 * 60),
+            (day, Some(day * 30), 12 * 60),
+            (Duration::hours(5), Some(Duration::hours(1)), 60),
+            // It has expired: nothing is lost by waiting.
+            (-day, None, 23 * 60),
+            (-day, Some(day * 30), 48 * 60),
+        ] {
+            assert_eq!(fail(left, retry_after), Some(minutes), "{left}");
+        }
+    }
+
+    #[test]
+    fn a_suggestion_for_the_past_means_now_and_for_the_end_not_so_late() {
+        let day = |n| T0 + Duration::days(n);
+        let plan = |start, end, random| {
+            let info = RenewalInfo {
+                start: day(start),
+                end: day(end),
+                explanation: None,
+                ask_again: day(1),
+            };
+            Attempts {
+                plan: Some(answered(None, "01", Some(info), random, T0)),
+                ..Attempts::default()
+            }
+        };
+        let length = Duration::days(100);
+        for (start, end, random, due) in [
+            (-9, -8, 0.5, -9),
+            (20, 24, 0.0, 20),
+            (20, 24, 0.5, 22),
+            (20, 24, 1.0, 24),
+            (20, 24, 7.0, 24),
+            (80, 84, 0.5, 82),
+            // 1/20 of its life is not risked.
+            (98, 104, 0.5, 95),
+            (400, 500, 0.5, 95),
+        ] {
+            let attempts = plan(start, end, random);
+            let early = step(length, &attempts, day(due) - Duration::SECOND);
+            if due > 0 {
+                assert_eq!(early, Step::Wait { due_at: day(due) }, "{start} to {end}");
+            }
+            let then = step(length, &attempts, day(due.max(0)));
+            assert!(matches!(then, Step::Renew(_)), "{start} to {end}: {then:?}");
+        }
+        let words = |attempts: Attempts| match step(length, &attempts, day(95)) {
+            Step::Renew(reason) => reason.to_string(),
+            other => panic!("{other:?}"),
+        };
+        assert!(words(plan(20, 24, 0.0)).starts_with("its CA suggests it since 1970-01-21"));
+        assert!(words(plan(400, 500, 0.0)).starts_with("due since 1970-04-06"));
+    }
+
+    #[test]
+    fn a_failed_suggestion_is_obeyed_as_late_as_any_other() {
+        let attempts = Attempts {
+            plan: Some(answered(
+                None,
+                "01",
+                Some(RenewalInfo {
+                    start: T0 - Duration::DAY,
+                    end: T0,
+                    explanation: None,
+                    ask_again: T0,
+                }),
+                0.5,
+                T0,
+            )),
+            ..Attempts::default()
+        };
+        let attempts = failed(&attempts, T0, true);
+        assert!(matches!(
+            step(Duration::days(90), &attempts, T0),
+            Step::PutOff { .. }
+        ));
+    }
+
+    mod properties {
+        use proptest::option;
+        use proptest::prelude::*;
+
+        use super::*;
+
+        /// Some years around the epoch, in seconds.
+        fn moments() -> impl Strategy<Value = Timestamp> {
+            (-200_000_000_i64..200_000_000).prop_map(|s| T0 + Duration::seconds(s))
+        }
+
+        fn lives() -> impl Strategy<Value = Life> {
+            (moments(), 0_i64..40_000_000).prop_map(|(not_before, seconds)| Life {
+                not_before,
+                not_after: not_before + Duration::seconds(seconds),
+            })
+        }
+
+        fn answers() -> impl Strategy<Value = RenewalInfo> {
+            (moments(), 1_i64..50_000_000, moments()).prop_map(|(start, length, ask_again)| {
+                RenewalInfo {
+                    start,
+                    end: start + Duration::seconds(length),
+                    explanation: None,
+                    ask_again,
+                }
+            })
+        }
+
+        fn plans() -> impl Strategy<Value = Plan> {
+            (option::of(answers()), 0.0..=1.0, moments())
+                .prop_map(|(info, random, now)| answered(None, "01", info, random, now))
+        }
+
+        /// Also such as only a clock that was wrong can have left.
+        fn attempts() -> impl Strategy<Value = Attempts> {
+            let moments = || option::of(moments());
+            let past = (
+                0_u32..9,
+                moments(),
+                moments(),
+                moments(),
+                option::of(plans()),
+            );
+            past.prop_map(|(failures, last, not_before, hurried, plan)| Attempts {
+                failures,
+                last,
+                not_before,
+                hurried,
+                plan,
+                ..Attempts::default()
+            })
+        }
+
+        proptest! {
+            #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+            #[test]
+            fn no_step_comes_later_than_it_may(
+                life in lives(),
+                attempts in attempts(),
+                next_run in option::of(moments()),
+                now in moments(),
+            ) {
                 let situation = Situation {
                     life,
-                    attempts: &Attempts::default(),
+                    plan: attempts.plan.as_ref(),
+                    attempts: &attempts,
                     superseded: None,
                     damaged: false,
                     force: false,
+                    next_run,
                 };
-                if let Step::Renew(_) = next_step(situation, now) {
-                    life = Life {
-                        not_before: now,
-                        not_after: now + Duration::days(days),
-                    };
-                    renewals += 1;
+                match next_step(situation, now) {
+                    Step::Wait { due_at } => {
+                        prop_assert!(now < due_at);
+                        prop_assert!(due_at <= life.last_call().max(super::due_at(life)));
+                        let expected = next_run.filter(|next| due_at < *next);
+                        prop_assert!(expected.is_none() || now < life.earliest());
+                    }
+                    Step::PutOff { until } => {
+                        prop_assert!(now < until && until - now <= LONGEST_WAIT * 2);
+                    }
+                    Step::Renew(_) => {}
+                    Step::Leave { .. } => prop_assert!(false),
                 }
-                now += Duration::hours(12);
             }
-            let least = 3 * 365 / days;
-            assert!(
-                (least..=least * 5 / 2).contains(&renewals),
-                "{days}: {renewals}"
-            );
+
+            #[test]
+            fn a_moment_lies_in_its_window_and_stays_while_that_does(
+                info in answers(),
+                randoms in (0.0..=1.0, 0.0..=1.0),
+                now in moments(),
+                later in moments(),
+            ) {
+                let first = answered(None, "01", Some(info.clone()), randoms.0, now);
+                let window = first.window.clone().unwrap();
+                prop_assert!(info.start <= window.moment && window.moment <= info.end);
+                let again = answered(Some(&first), "01", Some(info.clone()), randoms.1, later);
+                prop_assert_eq!(again.window.unwrap(), window);
+                let moved = RenewalInfo { start: info.start - Duration::SECOND, ..info };
+                let after = answered(Some(&first), "01", Some(moved.clone()), randoms.1, later);
+                let fresh = answered(None, "01", Some(moved), randoms.1, later);
+                prop_assert_eq!(after, fresh);
+                let failed = unanswered(Some(&first), "01", None, later);
+                prop_assert_eq!(failed.window, first.window);
+            }
+
+            #[test]
+            fn nobody_is_asked_again_at_once_nor_never(
+                info in option::of(answers()),
+                retry_after in option::of(moments()),
+                now in moments(),
+            ) {
+                for plan in [
+                    answered(None, "01", info, 0.5, now),
+                    unanswered(None, "01", retry_after, now),
+                ] {
+                    let pause = plan.ask_again - now;
+                    prop_assert!((ASK_SOONEST..=ASK_LATEST).contains(&pause));
+                    prop_assert!(!may_ask_again(&plan, now));
+                    prop_assert!(may_ask_again(&plan, plan.ask_again));
+                }
+            }
+
+            #[test]
+            fn waits_after_failures_are_bounded_whatever_is_asked_for(
+                before in attempts(),
+                retry_after in option::of(moments()),
+                not_after in option::of(moments()),
+                random in -1.0..2.0,
+                now in moments(),
+            ) {
+                let failure = AttemptFailure {
+                    error: String::new(),
+                    hint: None,
+                    retry_after,
+                    backs_off: true,
+                    not_after,
+                    random,
+                };
+                let after = after_failure(&before, failure, now);
+                let wait = after.not_before.unwrap() - now;
+                prop_assert!((SHORTEST_WAIT..=LONGEST_WAIT).contains(&wait));
+                if let Some(left) = not_after.map(|end| end - now).filter(|left| left.is_positive()) {
+                    prop_assert!(wait <= Duration::max(left / 2, LAST_WAIT));
+                }
+                prop_assert_eq!(after.failures, before.failures + 1);
+                prop_assert_eq!(&after.plan, &before.plan);
+                prop_assert_eq!(put_off(&after, now), after.not_before);
+            }
         }
     }
 }

@@ -6,8 +6,8 @@ use std::sync::Mutex;
 
 use super::*;
 use crate::bundle::CertBundle;
-use crate::clock::ManualClock;
-use crate::issuer::{BoxFuture, Profile, Usage};
+use crate::clock::{Duration, ManualClock};
+use crate::issuer::{BoxFuture, Issued, Profile, Usage, Wanted};
 use crate::key::KeyType;
 use crate::store::Ownership;
 use crate::store::memory::MemoryStore;
@@ -26,10 +26,10 @@ struct FakeCa {
 impl Issuer for FakeCa {
     fn issue<'a>(
         &'a self,
-        id: &'a CertId,
-        profile: &'a Profile,
+        wanted: Wanted<'a>,
         key: PrivateKey,
-    ) -> BoxFuture<'a, Result<CertBundle, IssueError>> {
+    ) -> BoxFuture<'a, Result<Issued, IssueError>> {
+        let Wanted { id, profile, .. } = wanted;
         Box::pin(async move {
             *self.asked.lock().unwrap().entry(id.clone()).or_default() += 1;
             if self.failing.lock().unwrap().contains(id) {
@@ -41,7 +41,10 @@ impl Issuer for FakeCa {
                     source: None,
                 });
             }
-            Ok(certificate(profile, key, self.clock.now()))
+            Ok(Issued {
+                bundle: certificate(profile, key, self.clock.now()),
+                obtained: None,
+            })
         })
     }
 
@@ -110,6 +113,7 @@ impl World {
         let mut record = Record {
             profile,
             issuer: IssuerRef::Private,
+            obtained: None,
             reuse_key: false,
             exports: Vec::new(),
             deploy_hook: None,
@@ -165,6 +169,7 @@ fn word(outcome: &Outcome) -> &'static str {
     match outcome.result {
         Done::NotDue { .. } => "not due",
         Done::PutOff { .. } => "put off",
+        Done::Kept => "kept",
         Done::Withdrawn { .. } => "withdrawn",
         Done::WouldRenew(_) => "would renew",
         Done::Redeployed { .. } => "redeployed",

@@ -11,31 +11,31 @@ use serde_json::Value;
 
 use crate::support::{Output, Run, TestEnv, faketime, tool};
 
-fn issue(env: &TestEnv, args: &[&str]) {
+pub(crate) fn issue(env: &TestEnv, args: &[&str]) {
     let _ = env.certmint(["ca", "issue"]).args(args).run().success();
 }
 
-fn renew(env: &TestEnv, args: &[&str]) -> Run {
+pub(crate) fn renew(env: &TestEnv, args: &[&str]) -> Run {
     env.certmint(["renew"]).args(args)
 }
 
 /// `renew --json`, whose clock is moved: its outcome by id.
-fn renew_at(env: &TestEnv, moved: &str, code: i32, args: &[&str]) -> Option<Outcomes> {
+pub(crate) fn renew_at(env: &TestEnv, moved: &str, code: i32, args: &[&str]) -> Option<Outcomes> {
     let run = renew(env, args).arg("--json").under(faketime(moved)?);
     Some(Outcomes::of(&run.run().code(code)))
 }
 
-struct Outcomes(Value);
+pub(crate) struct Outcomes(pub(crate) Value);
 
 impl Outcomes {
-    fn of(output: &Output) -> Self {
+    pub(crate) fn of(output: &Output) -> Self {
         let report: Value = serde_json::from_str(output.stdout()).unwrap();
         assert_eq!(report["schema"], "certmint.renew/1");
         Self(report)
     }
 
     #[track_caller]
-    fn line(&self, id: &str) -> &Value {
+    pub(crate) fn line(&self, id: &str) -> &Value {
         let lines = self.0["certificates"].as_array().unwrap();
         lines
             .iter()
@@ -44,20 +44,20 @@ impl Outcomes {
     }
 
     #[track_caller]
-    fn is(&self, id: &str, result: &str) -> &Self {
+    pub(crate) fn is(&self, id: &str, result: &str) -> &Self {
         assert_eq!(self.line(id)["result"], result, "{}", self.0);
         self
     }
 
     #[track_caller]
-    fn says(&self, id: &str, field: &str, words: &str) -> &Self {
+    pub(crate) fn says(&self, id: &str, field: &str, words: &str) -> &Self {
         let text = self.line(id)[field].to_string();
         assert!(text.contains(words), "no `{words}` in {}", self.0);
         self
     }
 }
 
-fn current(env: &TestEnv, id: &str) -> PathBuf {
+pub(crate) fn current(env: &TestEnv, id: &str) -> PathBuf {
     env.state().join("certs").join(id).join("current")
 }
 
@@ -65,13 +65,13 @@ fn key(env: &TestEnv, id: &str) -> String {
     fs::read_to_string(current(env, id).join("privkey.pem")).unwrap()
 }
 
-fn generation(env: &TestEnv, id: &str) -> String {
+pub(crate) fn generation(env: &TestEnv, id: &str) -> String {
     let target = fs::read_link(current(env, id)).unwrap();
     target.to_str().unwrap().to_owned()
 }
 
 /// Everything below `dir`: names, modes, links and bytes.
-fn tree(dir: &Path) -> BTreeMap<PathBuf, (u32, Vec<u8>)> {
+pub(crate) fn tree(dir: &Path) -> BTreeMap<PathBuf, (u32, Vec<u8>)> {
     let mut found = BTreeMap::new();
     let mut ahead = vec![dir.to_owned()];
     while let Some(dir) = ahead.pop() {
@@ -94,7 +94,7 @@ fn tree(dir: &Path) -> BTreeMap<PathBuf, (u32, Vec<u8>)> {
 }
 
 /// A program that appends what it was called with to `<name>.log`.
-fn hook(env: &TestEnv, name: &str, then: &str) -> String {
+pub(crate) fn hook(env: &TestEnv, name: &str, then: &str) -> String {
     let log = env.path(format!("{name}.log"));
     let log = log.to_str().unwrap();
     let script = format!(
@@ -106,7 +106,7 @@ fn hook(env: &TestEnv, name: &str, then: &str) -> String {
 }
 
 /// How often a [`hook`] was called.
-fn calls(env: &TestEnv, name: &str) -> usize {
+pub(crate) fn calls(env: &TestEnv, name: &str) -> usize {
     let log = fs::read_to_string(env.path(format!("{name}.log"))).unwrap_or_default();
     log.lines().filter(|line| *line == "called").count()
 }
@@ -261,7 +261,7 @@ fn an_unknown_id_fails_and_the_others_asked_for_are_renewed() {
     let out = renew(&env, &args).run().code(1);
     Outcomes::of(&out)
         .is("nope.test", "failed")
-        .says("nope.test", "hint", "certmint ca status")
+        .says("nope.test", "hint", "certmint renew --dry-run")
         .is("a.test", "renewed")
         .is("_wildcard.w.test", "renewed");
     assert_eq!(generation(&env, "other.test"), "1");

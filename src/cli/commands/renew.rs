@@ -1,20 +1,24 @@
 //! `certmint renew`: for cron and for people.
 
 use std::sync::Arc;
+use std::time::Duration as StdDuration;
 
 use serde::Serialize;
 
 use super::small_runtime;
 use crate::cli::args::RenewArgs;
+use crate::cli::interrupt::Interrupt;
 use crate::cli::report::{CliError, Exit, Printer};
 use crate::cli::resolve::Context;
-use crate::clock::{Timestamp, rfc3339};
-use crate::finding::words::causes;
+use crate::clock::{Duration, Timestamp, rfc3339};
+use crate::finding::words::{causes, span};
 use crate::identifier::{CertId, Identifier, summary};
 use crate::renew::hook::Hook;
 use crate::renew::issuers::HomeIssuers;
-use crate::renew::{Done, Outcome, Renewal, Request, Trouble, next_wake};
-use crate::store::Store;
+use crate::renew::runs::Runs;
+use crate::renew::{Done, Outcome, Renewal, Request, Trouble, next_wake, random, wait_for_lock};
+use crate::store::Plan;
+use crate::store::file::FileStore;
 
 /// Never asks anything: what cannot be done without a passphrase fails.
 pub(super) fn run(
@@ -22,6 +26,7 @@ pub(super) fn run(
     context: &mut Context,
     printer: &mut Printer,
 ) -> Result<Exit, CliError> {
+    let began = context.now();
     let passphrase = match &args.passphrase_file {
         Some(path) => Some(context.read_passphrase(path)?),
         None => None,
@@ -32,37 +37,119 @@ pub(super) fn run(
         .map(Hook::parse)
         .transpose()
         .map_err(CliError::failed)?;
+    // What somebody does by hand tells nothing about when the next run will be.
+    let is_scheduled =
+        args.ids.is_empty() && !args.dry_run && !args.force && !context.terminals.stderr;
     let request = Request {
         ids: args.ids,
         force: args.force,
         dry_run: args.dry_run,
+        leave_served: true,
         deploy_hook: hook,
-        hook_timeout: args.hook_timeout.map(time::Duration::unsigned_abs),
+        hook_timeout: args.hook_timeout.map(Duration::unsigned_abs),
+        next_run: None,
     };
-    let store = context.store()?;
-    let issuers = HomeIssuers::new(context.home.clone(), passphrase, Arc::clone(&context.clock));
-    let renewal = Renewal {
-        store: &store,
-        issuers: &issuers,
-        clock: &*context.clock,
+    let environment = context.environment.clone();
+    let variables = move |name: &str| environment.get(name).map(str::to_owned);
+    let clock = Arc::clone(&context.clock);
+    let run = Run {
+        store: context.store()?,
+        issuers: HomeIssuers::new(context.home.clone(), passphrase, clock)
+            .variables(Arc::new(variables)),
+        began,
+        splay: args.splay.unwrap_or_default(),
+        is_scheduled,
     };
-    let _alone = if request.dry_run {
-        None
-    } else {
-        Some(store.lock("renew")?)
-    };
-    let outcomes = small_runtime()?.block_on(renewal.run(&request))?;
-    let report = Report::new(&outcomes, request.dry_run, context.now());
+    let (outcomes, stopped) = small_runtime()?.block_on(run.through(request, context, printer))?;
+    let report = Report::new(&outcomes, args.dry_run, context.now());
     if args.json {
         printer.json(&report);
     } else {
-        print_text(&report, printer);
+        print_text(&report, stopped.is_none(), printer);
     }
-    Ok(if outcomes.iter().any(Outcome::is_failure) {
-        Exit::Failed
-    } else {
-        Exit::Done
-    })
+    match stopped {
+        Some(stopped) => Err(stopped),
+        None if outcomes.iter().any(Outcome::is_failure) => Ok(Exit::Failed),
+        None => Ok(Exit::Done),
+    }
+}
+
+/// One run, before it is started.
+struct Run {
+    store: FileStore,
+    issuers: HomeIssuers,
+    began: Timestamp,
+    splay: Duration,
+    /// By cron or a timer, as far as can be told.
+    is_scheduled: bool,
+}
+
+impl Run {
+    /// The outcomes, and the failure to get to the end of all when it was stopped.
+    async fn through(
+        self,
+        mut request: Request,
+        context: &Context,
+        printer: &mut Printer,
+    ) -> Result<(Vec<Outcome>, Option<CliError>), CliError> {
+        let mut interrupt = Interrupt::new().map_err(CliError::failed)?;
+        let renewal = Renewal {
+            store: &self.store,
+            issuers: &self.issuers,
+            clock: &*context.clock,
+        };
+        let mut runs = Runs::read(&context.home);
+        request.next_run = self.next_run(&runs);
+        if !self.splay.is_zero() && renewal.asks_public_ca(&request)? {
+            let wait = (self.splay * random()).unsigned_abs();
+            printer.note(&waiting(wait));
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                name = interrupt.received() => return Ok((Vec::new(), Some(stopped(name)))),
+            }
+        }
+        let _alone = match request.dry_run {
+            true => None,
+            false => tokio::select! {
+                lock = wait_for_lock(&self.store, "renew") => Some(lock?),
+                name = interrupt.received() => return Ok((Vec::new(), Some(stopped(name)))),
+            },
+        };
+        if self.is_scheduled {
+            self.record(&mut runs, context);
+            request.next_run = self.next_run(&runs);
+        }
+        let mut stop = None;
+        let asked_to_stop = async { stop = Some(interrupt.received().await) };
+        let outcomes = renewal.run_until(&request, asked_to_stop).await;
+        interrupt.settle(self.issuers.settle()).await;
+        Ok((outcomes?, stop.map(stopped)))
+    }
+
+    /// When to expect the next run, which may wait again.
+    fn next_run(&self, runs: &Runs) -> Option<Timestamp> {
+        runs.usual_gap().map(|gap| self.began + gap + self.splay)
+    }
+
+    /// Without a record the next runs know less, and renew as well.
+    fn record(&self, runs: &mut Runs, context: &Context) {
+        if let Err(error) = runs.record(&context.home, self.began, context.now()) {
+            let error = causes(&error);
+            tracing::warn!(error, "this run could not be recorded");
+        }
+    }
+}
+
+fn waiting(wait: StdDuration) -> String {
+    let wait = Duration::try_from(wait).unwrap_or(Duration::DAY);
+    format!("waiting {} before a public CA is asked", span(wait))
+}
+
+fn stopped(name: &str) -> CliError {
+    CliError::failed(anyhow::Error::msg(format!(
+        "stopped by {name} before the end"
+    )))
+    .hint("nothing is half done; the next run takes up what is left".to_owned())
 }
 
 /// `certmint.renew/1`; fields are only ever added.
@@ -95,8 +182,30 @@ struct Line<'a> {
     error: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     hint: Option<String>,
+    /// When its CA would have it renewed (RFC 9773).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    suggested: Option<Suggested<'a>>,
     /// What went wrong beside the renewal itself: damage found, copies, hooks.
     trouble: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Suggested<'a> {
+    start: String,
+    end: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    explanation: Option<&'a str>,
+}
+
+impl<'a> Suggested<'a> {
+    fn of(plan: &'a Plan) -> Option<Self> {
+        let window = plan.window.as_ref()?;
+        Some(Self {
+            start: rfc3339(window.start),
+            end: rfc3339(window.end),
+            explanation: window.explanation.as_deref(),
+        })
+    }
 }
 
 impl<'a> Report<'a> {
@@ -123,7 +232,8 @@ impl<'a> Line<'a> {
             generation: None,
             retry_at: None,
             error: None,
-            hint: None,
+            hint: outcome.hint.clone(),
+            suggested: outcome.plan.as_ref().and_then(Suggested::of),
             trouble: outcome.damage.clone(),
         };
         match &outcome.result {
@@ -141,6 +251,10 @@ impl<'a> Line<'a> {
                 result: "put-off",
                 retry_at: Some(rfc3339(*until)),
                 error: Some(error.clone()),
+                ..bare
+            },
+            Done::Kept => Self {
+                result: "kept",
                 ..bare
             },
             Done::Withdrawn { why } => Self {
@@ -168,7 +282,6 @@ impl<'a> Line<'a> {
             Done::Failed { error, retry_at } => Self {
                 result: "failed",
                 error: Some(causes(error)),
-                hint: error.hint(),
                 retry_at: retry_at.map(rfc3339),
                 ..bare
             },
@@ -184,8 +297,8 @@ impl Line<'_> {
     }
 }
 
-fn print_text(report: &Report<'_>, printer: &mut Printer) {
-    if report.certificates.is_empty() {
+fn print_text(report: &Report<'_>, is_whole: bool, printer: &mut Printer) {
+    if report.certificates.is_empty() && is_whole {
         printer.note("there is nothing to renew: no certificate has been issued here");
     }
     for line in &report.certificates {
@@ -197,12 +310,18 @@ fn print_text(report: &Report<'_>, printer: &mut Printer) {
                 text(&line.due_at)
             )),
             "redeployed" => printer.result(&format!("{}  copies and hooks done again\n", line.id)),
-            "put-off" => printer.warn(&format!(
-                "{}  failed before and is not tried again until {}: {}",
-                line.id,
-                text(&line.retry_at),
-                text(&line.error)
-            )),
+            "put-off" => {
+                printer.warn(&format!(
+                    "{}  failed before and is not tried again until {}: {}",
+                    line.id,
+                    text(&line.retry_at),
+                    text(&line.error)
+                ));
+                if let Some(hint) = &line.hint {
+                    printer.hint(hint);
+                }
+            }
+            "kept" => printer.note(&format!("{}  kept fresh by a running server", line.id)),
             "withdrawn" => printer.note(&format!(
                 "{}  not renewed any more: {}",
                 line.id,
@@ -221,7 +340,14 @@ fn print_text(report: &Report<'_>, printer: &mut Printer) {
                 text(&line.not_after)
             )),
             _ => {
-                printer.warn(&format!("{}  not renewed: {}", line.id, text(&line.error)));
+                let retry = line.retry_at.as_ref();
+                let retry = retry.map(|at| format!("; to be tried again at {at}"));
+                printer.warn(&format!(
+                    "{}  not renewed: {}{}",
+                    line.id,
+                    text(&line.error),
+                    retry.unwrap_or_default()
+                ));
                 if let Some(hint) = &line.hint {
                     printer.hint(hint);
                 }

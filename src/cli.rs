@@ -8,7 +8,10 @@ mod args;
 mod commands;
 mod environment;
 mod generate;
+mod interrupt;
 mod logging;
+#[cfg(feature = "acme")]
+mod person;
 mod progress;
 mod report;
 mod resolve;

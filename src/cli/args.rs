@@ -3,6 +3,7 @@
 //! Help texts, `man/` and `completions/` are all rendered from here. Values are
 //! combined with the environment and defaults in [`super::resolve`].
 
+mod acme;
 mod ca;
 mod serve;
 mod tree;
@@ -17,6 +18,7 @@ use crate::clock::Duration;
 use crate::identifier::CertId;
 use crate::inspect::Target;
 
+pub(super) use acme::*;
 pub(super) use ca::*;
 pub(super) use serve::*;
 pub(super) use tree::documented;
@@ -106,12 +108,17 @@ pub(super) enum Command {
     /// Run a private certificate authority
     #[command(subcommand)]
     Ca(CaCommand),
+    /// Obtain certificates from a public CA, or any other that speaks ACME
+    #[command(subcommand)]
+    Acme(AcmeCommand),
     /// Renew every certificate that is due
     Renew(RenewArgs),
     /// Show what a file, a directory or a live endpoint holds, and what is wrong with it
     Inspect(InspectArgs),
     /// Serve over TLS with a certificate of the private CA
     ServeCa(ServeCaArgs),
+    /// Serve over TLS with a certificate of a public CA, obtained and renewed by itself
+    ServeAcme(Box<ServeAcmeArgs>),
     /// Serve over TLS with a certificate and key from files
     ServeCustom(ServeCustomArgs),
     /// Serve plain HTTP, for trying things out
@@ -134,6 +141,10 @@ pub(super) struct RenewArgs {
     /// Renew also what is not due or was put off after a failure
     #[arg(long)]
     pub(super) force: bool,
+    /// Wait once, at random up to this long, before a public CA is asked for anything, so that
+    /// not all machines ask at the same moment; nothing waits when none has to be asked
+    #[arg(long, value_name = "DURATION", value_parser = values::splay)]
+    pub(super) splay: Option<Span>,
     /// Command to run after each renewal, split like a shell line but run without a shell;
     /// it gets CERTMINT_HOOK_ID, CERTMINT_HOOK_PATH and CERTMINT_HOOK_NAMES
     #[arg(long, value_name = "CMD", value_parser = values::command_line)]
@@ -188,6 +199,23 @@ pub(super) enum FailOn {
     Critical,
     /// Exit 0 whatever is found.
     Never,
+}
+
+/// Copies for other programs.
+#[derive(Debug, Args)]
+pub(super) struct CopyArgs {
+    /// Copy key and chain into DIR, now and at each renewal (with --from: DIR/<id>)
+    #[arg(long, value_name = "DIR")]
+    pub(super) out: Option<PathBuf>,
+    /// Mode of the copied files that hold a key, octal
+    #[arg(long, value_name = "MODE", value_parser = values::mode)]
+    pub(super) mode: Option<u32>,
+    /// Owner of the copied files
+    #[arg(long, value_name = "USER")]
+    pub(super) owner: Option<String>,
+    /// Group of the copied files
+    #[arg(long, value_name = "GROUP")]
+    pub(super) group: Option<String>,
 }
 
 /// How the CA's key is unlocked.

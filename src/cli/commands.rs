@@ -1,9 +1,13 @@
 //! What each command does, in terms of the library.
 
+mod acme;
 mod ca;
 mod inspect;
+mod issuing;
 mod renew;
 mod serve;
+#[cfg(feature = "acme")]
+mod stop;
 
 use super::args::Command;
 use super::generate;
@@ -18,9 +22,11 @@ pub(super) fn run(
 ) -> Result<Exit, CliError> {
     match command {
         Command::Ca(command) => ca::run(command, context, printer),
+        Command::Acme(command) => acme::run(command, context, printer),
         Command::Renew(args) => renew::run(args, context, printer),
         Command::Inspect(args) => inspect::run(&args, context, printer),
         Command::ServeCa(args) => serve::ca(args, context, printer),
+        Command::ServeAcme(args) => serve::acme(*args, context, printer),
         Command::ServeCustom(args) => serve::custom(args, context, printer),
         Command::ServeInsecure(args) => serve::insecure(args, context, printer),
         Command::Completions(args) => {

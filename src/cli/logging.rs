@@ -3,6 +3,7 @@
 use tracing_subscriber::EnvFilter;
 
 use super::args::LogFormat;
+use super::progress;
 
 /// Starts logging for the rest of the process; a second call changes nothing.
 pub(super) fn start(verbose: u8, quiet: bool, format: LogFormat, color: bool) {
@@ -14,7 +15,7 @@ pub(super) fn start(verbose: u8, quiet: bool, format: LogFormat, color: bool) {
     };
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(level))
-        .with_writer(std::io::stderr)
+        .with_writer(|| progress::Lines)
         .with_ansi(color)
         .with_target(false)
         // It would say so on standard error, and panic when nobody reads that: the

@@ -77,6 +77,28 @@ impl CliError {
     pub(super) fn exit(&self) -> Exit {
         self.exit
     }
+
+    /// What happened, with its causes, in one line.
+    #[cfg(feature = "acme")]
+    pub(super) fn told(&self) -> String {
+        causes(self.cause.as_ref())
+    }
+
+    /// What to do about it.
+    #[cfg(feature = "acme")]
+    pub(super) fn hints(&self) -> &[String] {
+        &self.hints
+    }
+
+    /// [`Self::told`], with what to do about it.
+    #[cfg(feature = "acme")]
+    pub(super) fn told_with_hints(&self) -> String {
+        let mut text = self.told();
+        for hint in &self.hints {
+            text.push_str(&format!("; {hint}"));
+        }
+        text
+    }
 }
 
 /// Failures of the library that come with their own advice.
@@ -101,6 +123,16 @@ with_own_hint!(
     crate::trust::TrustError,
     crate::renew::Failure,
 );
+
+#[cfg(feature = "acme")]
+with_own_hint!(crate::acme::AcmeError);
+
+/// Whoever asks an issuer by itself words the failure as a renewal does.
+impl From<crate::issuer::IssueError> for CliError {
+    fn from(error: crate::issuer::IssueError) -> Self {
+        crate::renew::Failure::from(error).into()
+    }
+}
 
 /// An address that may not be used without saying so is the command line's fault;
 /// whatever else keeps a server from starting is a failure.
@@ -217,8 +249,18 @@ impl Printer {
             Some((label, _)) => format!("{label}: {text}\n"),
             None => format!("{text}\n"),
         };
+        // On a terminal both streams are one text, which is read from top to bottom.
+        self.pass_on();
         // A message that cannot be written has no other place to go.
         let _ = self.err.write_all(line.as_bytes());
+    }
+
+    /// Lets the results so far be seen.
+    pub(super) fn pass_on(&mut self) {
+        let written = self.out.flush();
+        if let (Err(error), None) = (written, &self.broken) {
+            self.broken = Some(error);
+        }
     }
 
     pub(super) fn flush(&mut self) -> io::Result<()> {

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::args::{ColorChoice, GlobalArgs, PassphraseArgs};
+#[cfg(feature = "acme")]
+use super::person::Person;
 use super::report::{CliError, Printer};
 use super::table::Screen;
 use super::{Environment, Host, Terminals, logging};
@@ -164,6 +166,15 @@ impl Context {
     /// Standard input itself.
     pub(super) fn stdin(&mut self) -> &mut (dyn Read + Send) {
         &mut *self.stdin
+    }
+
+    /// The person at the terminal, who has standard input from now on.
+    #[cfg(feature = "acme")]
+    pub(super) fn person(&mut self) -> Option<Person> {
+        self.can_ask().then(|| {
+            let input = std::mem::replace(&mut self.stdin, Box::new(std::io::empty()));
+            Person::at(input)
+        })
     }
 
     /// How a command that is suggested begins: with the state directory, unless it

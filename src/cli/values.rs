@@ -3,9 +3,12 @@
 //! Parsers for clap: each error says what is wrong with the text and, where it
 //! is clear, what to type instead.
 
+use std::net::{IpAddr, SocketAddr};
+
 use crate::clock::Duration;
-use crate::identifier::{CertId, Identifier, InvalidName, Subtree, quoted};
+use crate::identifier::{CertId, EmailAddress, Identifier, InvalidName, Subtree, quoted};
 use crate::inspect::Target;
+use crate::issuer::{ChallengeKind, Directory, InvalidDirectory, UnknownChallengeKind};
 use crate::key::KeyType;
 use crate::pki::ledger::Reason;
 use crate::settings::{InvalidSetting, ListenAddr, Upstream};
@@ -14,6 +17,23 @@ use crate::trust::StoreKind;
 /// A DNS name, wildcard, address, e-mail address or URI.
 pub(super) fn identifier(text: &str) -> Result<Identifier, String> {
     Identifier::parse(text).map_err(|e| with_hint(&e))
+}
+
+/// An e-mail address.
+pub(super) fn email(text: &str) -> Result<EmailAddress, String> {
+    EmailAddress::parse(text).map_err(|e| with_hint(&e))
+}
+
+/// Where an ACME CA begins.
+pub(super) fn directory(text: &str) -> Result<Directory, String> {
+    text.parse()
+        .map_err(|e: InvalidDirectory| format!("{e}; {}", e.hint()))
+}
+
+/// A kind of challenge.
+pub(super) fn challenge(text: &str) -> Result<ChallengeKind, String> {
+    text.parse()
+        .map_err(|e: UnknownChallengeKind| e.to_string())
 }
 
 /// A permitted domain or address range.
@@ -91,6 +111,33 @@ pub(super) fn listen(text: &str) -> Result<ListenAddr, String> {
     text.parse().map_err(|e| setting(&e))
 }
 
+/// Where challenges are answered. No CA finds a port that the system chose.
+pub(super) fn listen_socket(text: &str) -> Result<SocketAddr, String> {
+    let ListenAddr(address) = listen(text)?;
+    if address.port() == 0 {
+        return Err(
+            "no CA would find it on port 0; name 80 for http-01, 443 for tls-alpn-01, or the \
+             port that it is forwarded to"
+                .to_owned(),
+        );
+    }
+    Ok(address)
+}
+
+/// A name server: an address, with port 53 unless another is given.
+pub(super) fn name_server(text: &str) -> Result<SocketAddr, String> {
+    const PORT: u16 = 53;
+    let bare = text.trim_start_matches('[').trim_end_matches(']');
+    let alone = bare.parse().map(|ip: IpAddr| SocketAddr::new(ip, PORT));
+    let address = alone.ok().or_else(|| text.parse().ok());
+    address.filter(|a| a.port() != 0).ok_or_else(|| {
+        format!(
+            "`{}` is not a name server; write `192.0.2.53` or `192.0.2.53:5353`",
+            quoted(text)
+        )
+    })
+}
+
 /// The server that requests are passed on to.
 pub(super) fn upstream(text: &str) -> Result<Upstream, String> {
     text.parse().map_err(|e| setting(&e))
@@ -129,6 +176,14 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     Ok(Duration::seconds(length.as_secs()))
 }
 
+/// A wait between the start of a scheduled run and its work.
+pub(super) fn splay(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        longest if longest <= Duration::DAY => Ok(longest),
+        _ => Err("a run is not put off by more than `1d`".to_owned()),
+    }
+}
+
 /// A command line for a hook, checked but kept as text.
 pub(super) fn command_line(text: &str) -> Result<String, String> {
     match shell_words::split(text) {
@@ -158,11 +213,38 @@ mod tests {
     }
 
     #[test]
+    fn a_run_waits_a_day_at_most() {
+        assert_eq!(splay("20m"), Ok(Duration::minutes(20)));
+        assert_eq!(splay("1d"), Ok(Duration::DAY));
+        for bad in ["25h", "-1m", "20"] {
+            assert!(splay(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
     fn a_mode_lets_at_least_its_owner_read() {
         assert_eq!(mode("0640"), Ok(0o640));
         for bad in ["rw", "1777", "0040", "9"] {
             assert!(mode(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn challenges_are_answered_and_name_servers_asked_on_ports_that_exist() {
+        for (text, want) in [
+            ("192.0.2.53", "192.0.2.53:53"),
+            ("[2001:db8::53]", "[2001:db8::53]:53"),
+            ("2001:db8::53", "[2001:db8::53]:53"),
+            ("127.0.0.1:5353", "127.0.0.1:5353"),
+        ] {
+            assert_eq!(name_server(text).unwrap().to_string(), want);
+        }
+        for bad in ["", "ns.test", "192.0.2.53:0", "192.0.2.53:x"] {
+            assert!(name_server(bad).is_err(), "{bad}");
+        }
+        assert!(listen_socket("127.0.0.1:5002").is_ok());
+        let refused = listen_socket("127.0.0.1:0").unwrap_err();
+        assert!(refused.contains("443"), "{refused}");
     }
 
     #[test]

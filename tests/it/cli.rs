@@ -101,7 +101,7 @@ fn commands(env: &TestEnv) -> BTreeMap<String, String> {
 #[test]
 fn every_command_documents_codes_and_every_setting_its_variable() {
     /// What acts once, and must be typed.
-    const ACTIONS: [&str; 10] = [
+    const ACTIONS: [&str; 12] = [
         "all",
         "allow-remote",
         "csr-only",
@@ -110,8 +110,10 @@ fn every_command_documents_codes_and_every_setting_its_variable() {
         "force",
         "help",
         "init",
+        "none",
         "verbose",
         "version",
+        "yes",
     ];
     let env = TestEnv::new();
     let commands = commands(&env);

@@ -13,7 +13,7 @@ use super::Cli;
 use crate::cli::environment::Environment;
 
 /// Flags that act rather than set: they must be typed.
-const ACTIONS: [&str; 9] = [
+const ACTIONS: [&str; 11] = [
     "all",
     "allow-remote",
     "csr-only",
@@ -23,6 +23,8 @@ const ACTIONS: [&str; 9] = [
     "help",
     "version",
     "init",
+    "none",
+    "yes",
 ];
 
 /// Stands at the end of every help text.

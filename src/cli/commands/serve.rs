@@ -1,7 +1,13 @@
-//! `certmint serve-ca`, `serve-custom` and `serve-insecure`.
+//! `certmint serve-ca`, `serve-custom` and `serve-insecure`; `serve-acme` is `public`'s.
+
+#[cfg(feature = "acme")]
+mod public;
 
 use std::path::Path;
 use std::sync::Arc;
+
+#[cfg(feature = "acme")]
+pub(super) use public::acme;
 
 use super::ca::{announce, ensure};
 use crate::cli::args::{
@@ -14,7 +20,7 @@ use crate::identifier::{CertId, Identifier, summary};
 use crate::issuer::{Profile, Usage};
 use crate::key::{Passphrase, PrivateKey};
 use crate::pki::{Authority, CaError, CaPaths};
-use crate::serve::{CustomFiles, PrivateLeaf, Ready, ServeMode, serve};
+use crate::serve::{CustomFiles, PrivateLeaf, Ready, ServeMode, Site, Supervisor, serve};
 use crate::server::Ended;
 use crate::settings::{Content, Limits, ListenAddr, ListenerSettings};
 use crate::store::disk;
@@ -56,6 +62,7 @@ pub(super) fn ca(
     let served = run(
         ServeMode::Ca(leaf),
         args.https,
+        None,
         args.content,
         context,
         |ready| {
@@ -81,6 +88,16 @@ fn passphrase(
     context.ca_passphrase(encrypted, args)
 }
 
+/// `serve-acme`, which nobody can do here.
+#[cfg(not(feature = "acme"))]
+pub(super) fn acme(
+    _: crate::cli::args::ServeAcmeArgs,
+    _: &mut Context,
+    _: &mut Printer,
+) -> Result<Exit, CliError> {
+    Err(crate::serve::ServeError::WithoutAcme.into())
+}
+
 /// `serve-custom`: serves what is in two files.
 pub(super) fn custom(
     args: ServeCustomArgs,
@@ -102,6 +119,7 @@ pub(super) fn custom(
     run(
         ServeMode::Custom(files),
         args.https,
+        None,
         args.content,
         context,
         |ready| {
@@ -119,7 +137,7 @@ pub(super) fn insecure(
     let mode = ServeMode::Insecure {
         allow_remote: args.allow_remote,
     };
-    run(mode, args.http, args.content, context, |ready| {
+    run(mode, args.http, None, args.content, context, |ready| {
         printer.warn("plain http: what passes can be read and changed by anybody on the way");
         printer.note(&serving(ready));
     })
@@ -128,6 +146,7 @@ pub(super) fn insecure(
 fn run(
     mode: ServeMode,
     address: ListenAddr,
+    admin: Option<ListenAddr>,
     content: ContentArgs,
     context: &Context,
     on_ready: impl FnOnce(&Ready),
@@ -142,7 +161,13 @@ fn run(
         content,
         limits: Limits::default(),
     };
-    match serve(mode, listener, Arc::clone(&context.clock), on_ready)? {
+    let site = Site {
+        mode,
+        listener,
+        admin,
+        supervisor: Supervisor::new(context.environment.get_set("NOTIFY_SOCKET")),
+    };
+    match serve(site, Arc::clone(&context.clock), on_ready)? {
         Ended::Drained => {}
         Ended::Cut(connections) => tracing::warn!(connections, "stopped with connections open"),
     }

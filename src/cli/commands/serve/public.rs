@@ -1,0 +1,102 @@
+//! `certmint serve-acme`: obtains through its own ports, renews in process.
+
+use std::sync::Arc;
+
+use super::{run, serving};
+use crate::cli::args::{ContentArgs, ProofArgs, ServeAcmeArgs};
+use crate::cli::commands::acme::{each_once, prove, second_ca};
+use crate::cli::commands::issuing::absolute;
+use crate::cli::report::{CliError, Exit, Printer};
+use crate::cli::resolve::Context;
+use crate::identifier::CertId;
+use crate::issuer::{AcmeRef, ChallengeKind, Profile, Usage};
+use crate::serve::{PublicLeaf, ServeMode};
+use crate::settings::ListenAddr;
+
+/// `serve-acme`.
+pub(in crate::cli::commands) fn acme(
+    args: ServeAcmeArgs,
+    context: &mut Context,
+    printer: &mut Printer,
+) -> Result<Exit, CliError> {
+    let (https, admin) = (args.https, args.admin.0);
+    let (leaf, content) = leaf(args, context)?;
+    let mode = ServeMode::Acme(Box::new(leaf));
+    run(mode, https, admin, content, context, |ready| {
+        printer.note(&serving(ready));
+    })
+}
+
+/// What is to be served, and everything that a renewal needs to ask the same again,
+/// also outside this server.
+fn leaf(args: ServeAcmeArgs, context: &Context) -> Result<(PublicLeaf, ContentArgs), CliError> {
+    let names = each_once(args.names);
+    let first = names
+        .first()
+        .ok_or_else(|| CliError::usage("no name was given"))?;
+    let http = args.http.0;
+    let base = AcmeRef {
+        ca_file: args.ca.ca_file.as_deref().map(absolute).transpose()?,
+        fallback: second_ca(args.ca.fallback, &args.ca.directory)?,
+        contact: args.account.emails.clone(),
+        eab: args.account.external_ref()?,
+        profile: args.ca.profile,
+        preferred_chain: args.ca.preferred_chain,
+        ..AcmeRef::new(args.ca.directory)
+    };
+    let proof = ProofArgs {
+        challenge: args.proof.challenge,
+        http: None,
+        https: None,
+        webroot: args.proof.webroot,
+        dns: args.proof.dns,
+        dns_file: args.proof.dns_file,
+        dns_server: args.proof.dns_server,
+    };
+    let issuer = AcmeRef {
+        http: http.map(|ListenAddr(address)| address),
+        https: Some(args.https.0),
+        ..prove(&proof, &names, base)?
+    };
+    let environment = context.environment.clone();
+    let leaf = PublicLeaf {
+        home: context.home.clone(),
+        cache_dir: match &args.cache_dir {
+            Some(dir) => absolute(dir)?,
+            None => context.home.clone(),
+        },
+        id: CertId::for_name(first),
+        issuer: answered(issuer)?,
+        profile: Profile {
+            names,
+            key_type: args.key_type,
+            usage: Usage::Server,
+            lifetime_seconds: None,
+        },
+        variables: Arc::new(move |name| environment.get_set(name).map(str::to_owned)),
+        agree_to_terms: args.account.agree_tos,
+        http,
+        start_timeout: args.start_timeout.unsigned_abs(),
+    };
+    Ok((leaf, args.content))
+}
+
+/// http-01 needs somebody to answer it, and falls away as the second choice when
+/// nobody does.
+fn answered(issuer: AcmeRef) -> Result<AcmeRef, CliError> {
+    let unanswered = issuer.http.is_none() && issuer.webroot.is_none();
+    match issuer.challenge {
+        Some(ChallengeKind::Http01) if unanswered => Err(CliError::usage(
+            "nobody would answer http-01: `--http` is off",
+        )
+        .hint(
+            "leave out `--http off`, or name the files of another server with `--webroot`"
+                .to_owned(),
+        )),
+        None if unanswered => Ok(AcmeRef {
+            challenge: Some(ChallengeKind::TlsAlpn01),
+            ..issuer
+        }),
+        _ => Ok(issuer),
+    }
+}

@@ -6,6 +6,7 @@
 //! who issued them.
 
 mod accept;
+mod admin;
 mod body;
 mod connection;
 mod files;
@@ -68,6 +69,9 @@ pub enum Security {
     /// Plain HTTP whose only duties are http-01 and the way to https; the content of
     /// the listener's settings is not served.
     Redirect(Redirect),
+    /// Plain HTTP that tells programs how the server is: `/health`, and `/ready`, which
+    /// is 503 while provisioning lasts.
+    Admin(Provisioning),
 }
 
 /// A server whose ports are bound.
@@ -214,6 +218,10 @@ fn duties(
                 .ok_or(ServerError::NoSuchListener(duties.to))?;
             let duties = duties.clone();
             return Ok((Handler::Redirect(Redirector { duties, port }), None));
+        }
+        Security::Admin(provisioning) => {
+            let provisioning = provisioning.clone();
+            return Ok((Handler::Admin(admin::Admin { provisioning }), None));
         }
         Security::Tls(certificates) => (certificates, None),
         Security::TlsWithChallenges {

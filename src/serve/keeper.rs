@@ -4,6 +4,7 @@
 //! writes of a process come from one thread.
 
 use std::future::Future;
+use std::pin::pin;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -11,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::ServeError;
 use crate::bundle::Certificate;
-use crate::clock::{self, Timestamp, rfc3339};
+use crate::clock::{self, Clock, Timestamp, rfc3339};
 use crate::identifier::summary;
 
 /// A running keeper.
@@ -20,9 +21,10 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    /// How long a keeper may finish what it was doing at shutdown. A write cut
-    /// short after that leaves the old generation in place.
-    const LAST_WORK: Duration = Duration::from_secs(5);
+    /// How long a keeper may finish what it was doing at shutdown: a write, or taking
+    /// back what it presented to a CA. A write cut short after that leaves the old
+    /// generation in place, and the next run takes back the rest.
+    const LAST_WORK: Duration = Duration::from_secs(20);
 
     /// Runs `work` on a thread of its own; it ends itself once the token it is given
     /// is cancelled.
@@ -46,12 +48,13 @@ impl Keeper {
         Ok(Self { ended })
     }
 
-    /// Waits for the end, but not for ever.
-    pub(super) async fn ended(self) {
-        if tokio::time::timeout(Self::LAST_WORK, self.ended)
-            .await
-            .is_err()
-        {
+    /// Waits for the end, but not for ever, and no longer than until `forced`.
+    pub(super) async fn ended(self, forced: &CancellationToken) {
+        let ended = forced.run_until_cancelled(self.ended);
+        if !matches!(
+            tokio::time::timeout(Self::LAST_WORK, ended).await,
+            Ok(Some(_))
+        ) {
             tracing::warn!("stopped while a renewal was still at work");
         }
     }
@@ -84,10 +87,48 @@ impl ExpiryNotice {
         }
     }
 
+    /// Waits for `work`, and tells meanwhile. The wall clock may jump, so it is looked
+    /// at every minute, whatever the certificate says.
+    pub(super) async fn meanwhile<T>(
+        &mut self,
+        serving: &Certificate,
+        clock: &dyn Clock,
+        work: impl Future<Output = T>,
+    ) -> T {
+        let mut work = pin!(work);
+        loop {
+            let now = clock.now();
+            self.tell(serving, now);
+            let expiry = serving.not_after() + clock::Duration::SECOND;
+            tokio::select! {
+                biased;
+                done = &mut work => return done,
+                () = tokio::time::sleep(pause_until(expiry, now)) => {}
+            }
+        }
+    }
+
     /// A clock that jumped back does not silence the notice.
     fn is_time(&self, now: Timestamp) -> bool {
         self.told
             .is_none_or(|told| now < told || now >= told + Self::EVERY)
+    }
+}
+
+/// How often the wall clock is looked at: it may jump, so no timer is set for a later
+/// moment itself.
+const LOOK: Duration = Duration::from_secs(60);
+
+/// Shortest pause, so that nothing that goes wrong at once is done without end.
+const SHORTEST: Duration = Duration::from_secs(1);
+
+/// How long to sleep before looking whether `moment` has come.
+pub(super) fn pause_until(moment: Timestamp, now: Timestamp) -> Duration {
+    let left = Duration::try_from(moment - now).unwrap_or_default();
+    if left.is_zero() {
+        LOOK
+    } else {
+        left.clamp(SHORTEST, LOOK)
     }
 }
 

@@ -12,6 +12,7 @@ use http::{Method, Request, Response, StatusCode, Version};
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Bytes, Incoming};
 
+use super::admin::Admin;
 use super::body::Body;
 use super::connection::Connection;
 use super::files::Files;
@@ -32,6 +33,8 @@ pub(super) enum Handler {
     Proxy(Box<Proxy>),
     /// Answers challenges, and sends clients of a plain port to https.
     Redirect(Redirector),
+    /// Tells programs how the server is.
+    Admin(Admin),
     /// Sends clients that speak plain HTTP on a TLS port to https.
     SwitchToTls(Option<Arc<dyn Certificates>>),
 }
@@ -72,6 +75,7 @@ impl Handler {
             Self::Redirect(redirector) => {
                 redirector.respond(&discard_body(request).await, host.as_ref(), connection)
             }
+            Self::Admin(admin) => admin.respond(&discard_body(request).await),
             Self::SwitchToTls(certificates) => {
                 let request = discard_body(request).await;
                 switch_to_tls(&request, host.as_ref(), connection, certificates.as_deref())

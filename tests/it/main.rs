@@ -11,6 +11,16 @@
     reason = "tests prepare files and read the environment; a failed step fails the test"
 )]
 
+#[cfg(feature = "acme")]
+mod acme;
+#[cfg(not(feature = "acme"))]
+mod acme_absent;
+#[cfg(feature = "acme")]
+mod acme_account;
+#[cfg(feature = "acme")]
+mod acme_issue;
+#[cfg(feature = "acme")]
+mod acme_revoke;
 mod ca;
 mod ca_backup;
 mod ca_init;
@@ -39,9 +49,15 @@ mod lint;
 mod p12;
 mod pki;
 mod renew;
+#[cfg(feature = "acme")]
+mod renew_acme;
+#[cfg(feature = "acme")]
+mod serve_acme;
 mod serve_ca;
 mod serve_custom;
 mod serve_insecure;
+#[cfg(not(feature = "acme"))]
+mod serve_without_acme;
 mod server;
 mod store;
 mod support;

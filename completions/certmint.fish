@@ -35,9 +35,11 @@ complete -c certmint -n "__fish_certmint_needs_command" -s v -l verbose -d 'Say 
 complete -c certmint -n "__fish_certmint_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c certmint -n "__fish_certmint_needs_command" -s V -l version -d 'Print version'
 complete -c certmint -n "__fish_certmint_needs_command" -f -a "ca" -d 'Run a private certificate authority'
+complete -c certmint -n "__fish_certmint_needs_command" -f -a "acme" -d 'Obtain certificates from a public CA, or any other that speaks ACME'
 complete -c certmint -n "__fish_certmint_needs_command" -f -a "renew" -d 'Renew every certificate that is due'
 complete -c certmint -n "__fish_certmint_needs_command" -f -a "inspect" -d 'Show what a file, a directory or a live endpoint holds, and what is wrong with it'
 complete -c certmint -n "__fish_certmint_needs_command" -f -a "serve-ca" -d 'Serve over TLS with a certificate of the private CA'
+complete -c certmint -n "__fish_certmint_needs_command" -f -a "serve-acme" -d 'Serve over TLS with a certificate of a public CA, obtained and renewed by itself'
 complete -c certmint -n "__fish_certmint_needs_command" -f -a "serve-custom" -d 'Serve over TLS with a certificate and key from files'
 complete -c certmint -n "__fish_certmint_needs_command" -f -a "serve-insecure" -d 'Serve plain HTTP, for trying things out'
 complete -c certmint -n "__fish_certmint_needs_command" -f -a "completions" -d 'Print the completion script of a shell'
@@ -236,6 +238,93 @@ complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_su
 complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from restore" -s v -l verbose -d 'Say more; twice for everything'
 complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from restore" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c certmint -n "__fish_certmint_using_subcommand ca; and __fish_seen_subcommand_from restore" -s V -l version -d 'Print version'
+complete -c certmint -n "__fish_certmint_using_subcommand acme; and not __fish_seen_subcommand_from issue account revoke" -l home -d 'State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand acme; and not __fish_seen_subcommand_from issue account revoke" -l color -d 'When to use colour; NO_COLOR is honoured [env: CERTMINT_COLOR]' -r -f -a "auto\t'On a terminal'
+always\t'Also into a pipe'
+never\t'Never'"
+complete -c certmint -n "__fish_certmint_using_subcommand acme; and not __fish_seen_subcommand_from issue account revoke" -l log-format -d 'How messages of long-running commands look [env: CERTMINT_LOG_FORMAT]' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c certmint -n "__fish_certmint_using_subcommand acme; and not __fish_seen_subcommand_from issue account revoke" -s q -l quiet -d 'Say only what went wrong [env: CERTMINT_QUIET]'
+complete -c certmint -n "__fish_certmint_using_subcommand acme; and not __fish_seen_subcommand_from issue account revoke" -s v -l verbose -d 'Say more; twice for everything'
+complete -c certmint -n "__fish_certmint_using_subcommand acme; and not __fish_seen_subcommand_from issue account revoke" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c certmint -n "__fish_certmint_using_subcommand acme; and not __fish_seen_subcommand_from issue account revoke" -s V -l version -d 'Print version'
+complete -c certmint -n "__fish_certmint_using_subcommand acme; and not __fish_seen_subcommand_from issue account revoke" -f -a "issue" -d 'Obtain a certificate for names, and keep what it takes to renew it'
+complete -c certmint -n "__fish_certmint_using_subcommand acme; and not __fish_seen_subcommand_from issue account revoke" -f -a "account" -d 'Look after the accounts at CAs: one for each directory'
+complete -c certmint -n "__fish_certmint_using_subcommand acme; and not __fish_seen_subcommand_from issue account revoke" -f -a "revoke" -d 'Have a certificate revoked by the CA that issued it'
+complete -c certmint -n "__fish_certmint_using_subcommand acme; and __fish_seen_subcommand_from issue" -l from -d 'Obtain one certificate for each line of FILE, several at a time: `name[,name…]`; `-` is standard input [env: CERTMINT_ACME_ISSUE_FROM]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand acme; and __fish_seen_subcommand_from issue" -l csr -d 'Obtain a certificate for the names and the key of a signing request, PEM or DER; it is printed or written to --out, and not renewed [env: CERTMINT_ACME_ISSUE_CSR]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand acme; and __fish_seen_subcommand_from issue" -l directory -d 'The CA: letsencrypt, letsencrypt-staging, zerossl, google, or the https URL of its directory; without it, the one that NAME\'s certificate came from, as it was asked then [env: CERTMINT_ACME_ISSUE_DIRECTORY]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand acme; and __fish_seen_subcommand_from issue" -l ca-file -d 'Trust the directory\'s own TLS by the roots in FILE, instead of the system\'s [env: CERTMINT_ACME_ISSUE_CA_FILE]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand acme; and __fish_seen_subcommand_from issue" -l fallback -d 'A second CA, asked when the first issues nothing [env: CERTMINT_ACME_ISSUE_FALLBACK]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand acme; and __fish_seen_subcommand_from issue" -l profile -d 'One of the CA\'s profiles [env: CERTMINT_ACME_ISSUE_PROFILE]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand acme; and __fish_seen_subcommand_from issue" -l preferred-chain -d 'Prefer a chain that holds an issuer with this common name [env: CERTMINT_ACME_ISSUE_PREFERRED_CHAIN]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand acme; and __fish_seen_subcommand_from issue" -l email -d 'Where the CA may write to; repeatable or with commas [env: CERTMINT_ACME_ISSUE_EMAIL]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand acme; and __fish_seen_subcommand_from issue" -l eab-kid -d 'Key id of the external account that the CA requires [env: CERTMINT_ACME_ISSUE_EAB_KID]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand acme; and __fish_seen_subcommand_from issue" -l eab-hmac-file -d 'File with the external account\'s HMAC key in base64url, readable by its owner alone [env: CERTMINT_ACME_ISSUE_EAB_HMAC_FILE]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand acme; and __fish_seen_subcommand_from issue" -l challenge -d 'http-01, tls-alpn-01 or dns-01 [default: what the other settings here are for, else tls-alpn-01 and then http-01] [env: CERTMINT_ACME_ISSUE_CHALLENGE]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand acme; and __fish_seen_subcommand_from issue" -l http -d 'Answer http-01 here [default: [::]:80] [env: CERTMINT_ACME_ISSUE_HTTP]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand acme; and __fish_seen_subcommand_from issue" -l https -d 'Answer tls-alpn-01 here [default: [::]:443] [env: CERTMINT_ACME_ISSUE_HTTPS]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand acme; and __fish_seen_subcommand_from issue" -l webroot -d 'Leave answering http-01 to the web server that serves the files in DIR [env: CERTMINT_ACME_ISSUE_WEBROOT]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand acme; and __fish_seen_subcommand_from issue" -l dns -d 'Show control by dns-01 with the table `[dns.CREDENTIAL]` of --dns-file [env: CERTMINT_ACME_ISSUE_DNS]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand acme; and __fish_seen_subcommand_from issue" -l dns-file -d 'File with DNS credentials: tables `[dns.NAME]` with `provider = "rfc2136"`, say; if it has only one, --dns can be left out [env: CERTMINT_ACME_ISSUE_DNS_FILE]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand acme; and __fish_seen_subcommand_from issue" -l dns-server -d 'Ask this name server where the zones are, instead of the system\'s [env: CERTMINT_ACME_ISSUE_DNS_SERVER]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand acme; and __fish_seen_subcommand_from issue" -l key-type -d 'Kind of key: p256, p384, rsa2048, rsa3072, rsa4096; some CAs take p521 and ed25519 [default: p256] [env: CERTMINT_ACME_ISSUE_KEY_TYPE]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand acme; and __fish_seen_subcommand_from issue" -l id -d 'Keep it under this id instead of the first name [env: CERTMINT_ACME_ISSUE_ID]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand acme; and __fish_seen_subcommand_from issue" -l deploy-hook -d 'Command to run now and after each renewal, split like a shell line but run without a shell; it gets CERTMINT_HOOK_ID, CERTMINT_HOOK_PATH and CERTMINT_HOOK_NAMES [env: CERTMINT_ACME_ISSUE_DEPLOY_HOOK]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand acme; and __fish_seen_subcommand_from issue" -l out -d 'Copy key and chain into DIR, now and at each renewal (with --from: DIR/<id>) [env: CERTMINT_ACME_ISSUE_OUT]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand acme; and __fish_seen_subcommand_from issue" -l mode -d 'Mode of the copied files that hold a key, octal [env: CERTMINT_ACME_ISSUE_MODE]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand acme; and __fish_seen_subcommand_from issue" -l owner -d 'Owner of the copied files [env: CERTMINT_ACME_ISSUE_OWNER]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand acme; and __fish_seen_subcommand_from issue" -l group -d 'Group of the copied files [env: CERTMINT_ACME_ISSUE_GROUP]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand acme; and __fish_seen_subcommand_from issue" -l home -d 'State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand acme; and __fish_seen_subcommand_from issue" -l color -d 'When to use colour; NO_COLOR is honoured [env: CERTMINT_COLOR]' -r -f -a "auto\t'On a terminal'
+always\t'Also into a pipe'
+never\t'Never'"
+complete -c certmint -n "__fish_certmint_using_subcommand acme; and __fish_seen_subcommand_from issue" -l log-format -d 'How messages of long-running commands look [env: CERTMINT_LOG_FORMAT]' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c certmint -n "__fish_certmint_using_subcommand acme; and __fish_seen_subcommand_from issue" -l force -d 'Obtain a certificate also when the one there is still good for the same names'
+complete -c certmint -n "__fish_certmint_using_subcommand acme; and __fish_seen_subcommand_from issue" -l json -d 'Print the result as JSON [env: CERTMINT_ACME_ISSUE_JSON]'
+complete -c certmint -n "__fish_certmint_using_subcommand acme; and __fish_seen_subcommand_from issue" -l agree-tos -d 'Agree to the CA\'s terms of service, which it is asked for when it has no account yet [env: CERTMINT_ACME_ISSUE_AGREE_TOS]'
+complete -c certmint -n "__fish_certmint_using_subcommand acme; and __fish_seen_subcommand_from issue" -l reuse-key -d 'Renew with the same key instead of a new one [env: CERTMINT_ACME_ISSUE_REUSE_KEY]'
+complete -c certmint -n "__fish_certmint_using_subcommand acme; and __fish_seen_subcommand_from issue" -s q -l quiet -d 'Say only what went wrong [env: CERTMINT_QUIET]'
+complete -c certmint -n "__fish_certmint_using_subcommand acme; and __fish_seen_subcommand_from issue" -s v -l verbose -d 'Say more; twice for everything'
+complete -c certmint -n "__fish_certmint_using_subcommand acme; and __fish_seen_subcommand_from issue" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c certmint -n "__fish_certmint_using_subcommand acme; and __fish_seen_subcommand_from issue" -s V -l version -d 'Print version'
+complete -c certmint -n "__fish_certmint_using_subcommand acme; and __fish_seen_subcommand_from account" -l home -d 'State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand acme; and __fish_seen_subcommand_from account" -l color -d 'When to use colour; NO_COLOR is honoured [env: CERTMINT_COLOR]' -r -f -a "auto\t'On a terminal'
+always\t'Also into a pipe'
+never\t'Never'"
+complete -c certmint -n "__fish_certmint_using_subcommand acme; and __fish_seen_subcommand_from account" -l log-format -d 'How messages of long-running commands look [env: CERTMINT_LOG_FORMAT]' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c certmint -n "__fish_certmint_using_subcommand acme; and __fish_seen_subcommand_from account" -s q -l quiet -d 'Say only what went wrong [env: CERTMINT_QUIET]'
+complete -c certmint -n "__fish_certmint_using_subcommand acme; and __fish_seen_subcommand_from account" -s v -l verbose -d 'Say more; twice for everything'
+complete -c certmint -n "__fish_certmint_using_subcommand acme; and __fish_seen_subcommand_from account" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c certmint -n "__fish_certmint_using_subcommand acme; and __fish_seen_subcommand_from account" -s V -l version -d 'Print version'
+complete -c certmint -n "__fish_certmint_using_subcommand acme; and __fish_seen_subcommand_from account" -f -a "show" -d 'Show the accounts kept here, or what a CA says of one'
+complete -c certmint -n "__fish_certmint_using_subcommand acme; and __fish_seen_subcommand_from account" -f -a "register" -d 'Make an account, or find again the one that is there'
+complete -c certmint -n "__fish_certmint_using_subcommand acme; and __fish_seen_subcommand_from account" -f -a "contact" -d 'Replace the addresses that the CA may write to'
+complete -c certmint -n "__fish_certmint_using_subcommand acme; and __fish_seen_subcommand_from account" -f -a "rollover" -d 'Replace the account\'s key'
+complete -c certmint -n "__fish_certmint_using_subcommand acme; and __fish_seen_subcommand_from account" -f -a "deactivate" -d 'End an account for good'
+complete -c certmint -n "__fish_certmint_using_subcommand acme; and __fish_seen_subcommand_from revoke" -l cert -d 'The certificate in FILE (PEM; its first) instead of one kept here [env: CERTMINT_ACME_REVOKE_CERT]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand acme; and __fish_seen_subcommand_from revoke" -l key -d 'Ask as the holder of the certificate\'s private key, in FILE, instead of by the account [env: CERTMINT_ACME_REVOKE_KEY]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand acme; and __fish_seen_subcommand_from revoke" -l reason -d 'Why (RFC 5280 §5.3.1) [env: CERTMINT_ACME_REVOKE_REASON]' -r -f -a "unspecified\t'None given'
+keyCompromise\t'Others have, or may have, the private key; the next renewal makes a new one'
+affiliationChanged\t'The names changed hands'
+superseded\t'Another certificate took its place'
+cessationOfOperation\t'The service is no more; it is not renewed again'"
+complete -c certmint -n "__fish_certmint_using_subcommand acme; and __fish_seen_subcommand_from revoke" -l directory -d 'The CA: letsencrypt, letsencrypt-staging, zerossl, google, or the https URL of its directory [env: CERTMINT_ACME_REVOKE_DIRECTORY]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand acme; and __fish_seen_subcommand_from revoke" -l ca-file -d 'Trust the directory\'s own TLS by the roots in FILE [default: those that certificates from there were obtained with, else the system\'s] [env: CERTMINT_ACME_REVOKE_CA_FILE]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand acme; and __fish_seen_subcommand_from revoke" -l home -d 'State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand acme; and __fish_seen_subcommand_from revoke" -l color -d 'When to use colour; NO_COLOR is honoured [env: CERTMINT_COLOR]' -r -f -a "auto\t'On a terminal'
+always\t'Also into a pipe'
+never\t'Never'"
+complete -c certmint -n "__fish_certmint_using_subcommand acme; and __fish_seen_subcommand_from revoke" -l log-format -d 'How messages of long-running commands look [env: CERTMINT_LOG_FORMAT]' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c certmint -n "__fish_certmint_using_subcommand acme; and __fish_seen_subcommand_from revoke" -l json -d 'Print the result as JSON [env: CERTMINT_ACME_REVOKE_JSON]'
+complete -c certmint -n "__fish_certmint_using_subcommand acme; and __fish_seen_subcommand_from revoke" -s q -l quiet -d 'Say only what went wrong [env: CERTMINT_QUIET]'
+complete -c certmint -n "__fish_certmint_using_subcommand acme; and __fish_seen_subcommand_from revoke" -s v -l verbose -d 'Say more; twice for everything'
+complete -c certmint -n "__fish_certmint_using_subcommand acme; and __fish_seen_subcommand_from revoke" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c certmint -n "__fish_certmint_using_subcommand acme; and __fish_seen_subcommand_from revoke" -s V -l version -d 'Print version'
+complete -c certmint -n "__fish_certmint_using_subcommand renew" -l splay -d 'Wait once, at random up to this long, before a public CA is asked for anything, so that not all machines ask at the same moment; nothing waits when none has to be asked [env: CERTMINT_RENEW_SPLAY]' -r
 complete -c certmint -n "__fish_certmint_using_subcommand renew" -l deploy-hook -d 'Command to run after each renewal, split like a shell line but run without a shell; it gets CERTMINT_HOOK_ID, CERTMINT_HOOK_PATH and CERTMINT_HOOK_NAMES [env: CERTMINT_RENEW_DEPLOY_HOOK]' -r
 complete -c certmint -n "__fish_certmint_using_subcommand renew" -l hook-timeout -d 'How long each hook may run before it is ended [default: 2m] [env: CERTMINT_RENEW_HOOK_TIMEOUT]' -r
 complete -c certmint -n "__fish_certmint_using_subcommand renew" -l passphrase-file -d 'Passphrase of the CA\'s intermediate key: FILE\'s first line; `-` is standard input, a descriptor is /dev/fd/N; never asked for [env: CERTMINT_RENEW_PASSPHRASE_FILE]' -r -F
@@ -272,7 +361,7 @@ complete -c certmint -n "__fish_certmint_using_subcommand inspect" -s V -l versi
 complete -c certmint -n "__fish_certmint_using_subcommand serve-ca" -l https -d 'Address to serve https on; port 0 takes a free one [env: CERTMINT_SERVE_CA_HTTPS]' -r
 complete -c certmint -n "__fish_certmint_using_subcommand serve-ca" -l days -d 'Life of the certificate in days [env: CERTMINT_SERVE_CA_DAYS]' -r
 complete -c certmint -n "__fish_certmint_using_subcommand serve-ca" -l key-type -d 'Kind of key: p256, p384, p521, ed25519, rsa2048, rsa3072, rsa4096 [env: CERTMINT_SERVE_CA_KEY_TYPE]' -r
-complete -c certmint -n "__fish_certmint_using_subcommand serve-ca" -l upstream -d 'Pass requests on to this server, `http://host:port` [env: CERTMINT_SERVE_CA_UPSTREAM]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-ca" -l upstream -d 'Pass requests on to this server: `http://host:port`, `https://…` or `h2c://…` [env: CERTMINT_SERVE_CA_UPSTREAM]' -r
 complete -c certmint -n "__fish_certmint_using_subcommand serve-ca" -l root -d 'Serve the files below DIR [default: a page that shows the connection\'s certificate] [env: CERTMINT_SERVE_CA_ROOT]' -r -F
 complete -c certmint -n "__fish_certmint_using_subcommand serve-ca" -l passphrase-file -d 'Passphrase of the CA\'s intermediate key: FILE\'s first line; `-` is standard input, a descriptor is /dev/fd/N; asked for on a terminal when not given [env: CERTMINT_SERVE_CA_PASSPHRASE_FILE]' -r -F
 complete -c certmint -n "__fish_certmint_using_subcommand serve-ca" -l home -d 'State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]' -r -F
@@ -286,10 +375,42 @@ complete -c certmint -n "__fish_certmint_using_subcommand serve-ca" -s q -l quie
 complete -c certmint -n "__fish_certmint_using_subcommand serve-ca" -s v -l verbose -d 'Say more; twice for everything'
 complete -c certmint -n "__fish_certmint_using_subcommand serve-ca" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c certmint -n "__fish_certmint_using_subcommand serve-ca" -s V -l version -d 'Print version'
+complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -l https -d 'Address to serve https on, and to answer tls-alpn-01 on [env: CERTMINT_SERVE_ACME_HTTPS]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -l http -d 'Address to answer http-01 on, and to send clients to https from; or `off` [env: CERTMINT_SERVE_ACME_HTTP]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -l admin -d 'Address that answers /health and /ready in plain http; or `off` [env: CERTMINT_SERVE_ACME_ADMIN]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -l cache-dir -d 'Keep the certificate in DIR instead of the state directory; the account stays there [env: CERTMINT_SERVE_ACME_CACHE_DIR]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -l start-timeout -d 'How long a start without a valid certificate may take [env: CERTMINT_SERVE_ACME_START_TIMEOUT]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -l key-type -d 'Kind of key: p256, p384, rsa2048, rsa3072, rsa4096; some CAs take p521 and ed25519 [env: CERTMINT_SERVE_ACME_KEY_TYPE]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -l upstream -d 'Pass requests on to this server: `http://host:port`, `https://…` or `h2c://…` [env: CERTMINT_SERVE_ACME_UPSTREAM]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -l root -d 'Serve the files below DIR [default: a page that shows the connection\'s certificate] [env: CERTMINT_SERVE_ACME_ROOT]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -l directory -d 'The CA: letsencrypt, letsencrypt-staging, zerossl, google, or the https URL of its directory [env: CERTMINT_SERVE_ACME_DIRECTORY]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -l ca-file -d 'Trust the directory\'s own TLS by the roots in FILE, instead of the system\'s [env: CERTMINT_SERVE_ACME_CA_FILE]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -l fallback -d 'A second CA, asked when the first issues nothing [env: CERTMINT_SERVE_ACME_FALLBACK]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -l profile -d 'One of the CA\'s profiles [env: CERTMINT_SERVE_ACME_PROFILE]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -l preferred-chain -d 'Prefer a chain that holds an issuer with this common name [env: CERTMINT_SERVE_ACME_PREFERRED_CHAIN]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -l email -d 'Where the CA may write to; repeatable or with commas [env: CERTMINT_SERVE_ACME_EMAIL]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -l eab-kid -d 'Key id of the external account that the CA requires [env: CERTMINT_SERVE_ACME_EAB_KID]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -l eab-hmac-file -d 'File with the external account\'s HMAC key in base64url, readable by its owner alone [env: CERTMINT_SERVE_ACME_EAB_HMAC_FILE]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -l challenge -d 'http-01, tls-alpn-01 or dns-01 [default: dns-01 with --dns, http-01 with --webroot, else tls-alpn-01 and then http-01] [env: CERTMINT_SERVE_ACME_CHALLENGE]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -l webroot -d 'Leave answering http-01 to the web server that serves the files in DIR [env: CERTMINT_SERVE_ACME_WEBROOT]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -l dns -d 'Show control by dns-01 with the table `[dns.CREDENTIAL]` of --dns-file [env: CERTMINT_SERVE_ACME_DNS]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -l dns-file -d 'File with DNS credentials: tables `[dns.NAME]` with `provider = "rfc2136"`, say; if it has only one, --dns can be left out [env: CERTMINT_SERVE_ACME_DNS_FILE]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -l dns-server -d 'Ask this name server where the zones are, instead of the system\'s [env: CERTMINT_SERVE_ACME_DNS_SERVER]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -l home -d 'State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -l color -d 'When to use colour; NO_COLOR is honoured [env: CERTMINT_COLOR]' -r -f -a "auto\t'On a terminal'
+always\t'Also into a pipe'
+never\t'Never'"
+complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -l log-format -d 'How messages of long-running commands look [env: CERTMINT_LOG_FORMAT]' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -l agree-tos -d 'Agree to the CA\'s terms of service, which it is asked for when it has no account yet [env: CERTMINT_SERVE_ACME_AGREE_TOS]'
+complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -s q -l quiet -d 'Say only what went wrong [env: CERTMINT_QUIET]'
+complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -s v -l verbose -d 'Say more; twice for everything'
+complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -s V -l version -d 'Print version'
 complete -c certmint -n "__fish_certmint_using_subcommand serve-custom" -l cert -d 'The certificate with its intermediates, PEM [env: CERTMINT_SERVE_CUSTOM_CERT]' -r -F
 complete -c certmint -n "__fish_certmint_using_subcommand serve-custom" -l key -d 'Its private key, PEM [env: CERTMINT_SERVE_CUSTOM_KEY]' -r -F
 complete -c certmint -n "__fish_certmint_using_subcommand serve-custom" -l https -d 'Address to serve https on; port 0 takes a free one [env: CERTMINT_SERVE_CUSTOM_HTTPS]' -r
-complete -c certmint -n "__fish_certmint_using_subcommand serve-custom" -l upstream -d 'Pass requests on to this server, `http://host:port` [env: CERTMINT_SERVE_CUSTOM_UPSTREAM]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-custom" -l upstream -d 'Pass requests on to this server: `http://host:port`, `https://…` or `h2c://…` [env: CERTMINT_SERVE_CUSTOM_UPSTREAM]' -r
 complete -c certmint -n "__fish_certmint_using_subcommand serve-custom" -l root -d 'Serve the files below DIR [default: a page that shows the connection\'s certificate] [env: CERTMINT_SERVE_CUSTOM_ROOT]' -r -F
 complete -c certmint -n "__fish_certmint_using_subcommand serve-custom" -l passphrase-file -d 'Passphrase of the key: FILE\'s first line; `-` is standard input [env: CERTMINT_SERVE_CUSTOM_PASSPHRASE_FILE]' -r -F
 complete -c certmint -n "__fish_certmint_using_subcommand serve-custom" -l home -d 'State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]' -r -F
@@ -303,7 +424,7 @@ complete -c certmint -n "__fish_certmint_using_subcommand serve-custom" -s v -l 
 complete -c certmint -n "__fish_certmint_using_subcommand serve-custom" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c certmint -n "__fish_certmint_using_subcommand serve-custom" -s V -l version -d 'Print version'
 complete -c certmint -n "__fish_certmint_using_subcommand serve-insecure" -l http -d 'Address to serve http on; port 0 takes a free one [env: CERTMINT_SERVE_INSECURE_HTTP]' -r
-complete -c certmint -n "__fish_certmint_using_subcommand serve-insecure" -l upstream -d 'Pass requests on to this server, `http://host:port` [env: CERTMINT_SERVE_INSECURE_UPSTREAM]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-insecure" -l upstream -d 'Pass requests on to this server: `http://host:port`, `https://…` or `h2c://…` [env: CERTMINT_SERVE_INSECURE_UPSTREAM]' -r
 complete -c certmint -n "__fish_certmint_using_subcommand serve-insecure" -l root -d 'Serve the files below DIR [default: a page that shows the connection\'s certificate] [env: CERTMINT_SERVE_INSECURE_ROOT]' -r -F
 complete -c certmint -n "__fish_certmint_using_subcommand serve-insecure" -l home -d 'State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]' -r -F
 complete -c certmint -n "__fish_certmint_using_subcommand serve-insecure" -l color -d 'When to use colour; NO_COLOR is honoured [env: CERTMINT_COLOR]' -r -f -a "auto\t'On a terminal'

@@ -423,6 +423,239 @@ module completions {
     archive: path             # An archive made by `ca backup`
   ]
 
+  def "nu-complete certmint acme color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  def "nu-complete certmint acme log_format" [] {
+    [ "text" "json" ]
+  }
+
+  # Obtain certificates from a public CA, or any other that speaks ACME
+  export extern "certmint acme" [
+    --home: path              # State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]
+    --quiet(-q)               # Say only what went wrong [env: CERTMINT_QUIET]
+    --verbose(-v)             # Say more; twice for everything
+    --color: string@"nu-complete certmint acme color" # When to use colour; NO_COLOR is honoured [env: CERTMINT_COLOR]
+    --log-format: string@"nu-complete certmint acme log_format" # How messages of long-running commands look [env: CERTMINT_LOG_FORMAT]
+    --help(-h)                # Print help (see more with '--help')
+    --version(-V)             # Print version
+  ]
+
+  def "nu-complete certmint acme issue color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  def "nu-complete certmint acme issue log_format" [] {
+    [ "text" "json" ]
+  }
+
+  # Obtain a certificate for names, and keep what it takes to renew it
+  export extern "certmint acme issue" [
+    --from: path              # Obtain one certificate for each line of FILE, several at a time: `name[,name…]`; `-` is standard input [env: CERTMINT_ACME_ISSUE_FROM]
+    --csr: path               # Obtain a certificate for the names and the key of a signing request, PEM or DER; it is printed or written to --out, and not renewed [env: CERTMINT_ACME_ISSUE_CSR]
+    --force                   # Obtain a certificate also when the one there is still good for the same names
+    --json                    # Print the result as JSON [env: CERTMINT_ACME_ISSUE_JSON]
+    --directory: string       # The CA: letsencrypt, letsencrypt-staging, zerossl, google, or the https URL of its directory; without it, the one that NAME's certificate came from, as it was asked then [env: CERTMINT_ACME_ISSUE_DIRECTORY]
+    --ca-file: path           # Trust the directory's own TLS by the roots in FILE, instead of the system's [env: CERTMINT_ACME_ISSUE_CA_FILE]
+    --fallback: string        # A second CA, asked when the first issues nothing [env: CERTMINT_ACME_ISSUE_FALLBACK]
+    --profile: string         # One of the CA's profiles [env: CERTMINT_ACME_ISSUE_PROFILE]
+    --preferred-chain: string # Prefer a chain that holds an issuer with this common name [env: CERTMINT_ACME_ISSUE_PREFERRED_CHAIN]
+    --email: string           # Where the CA may write to; repeatable or with commas [env: CERTMINT_ACME_ISSUE_EMAIL]
+    --agree-tos               # Agree to the CA's terms of service, which it is asked for when it has no account yet [env: CERTMINT_ACME_ISSUE_AGREE_TOS]
+    --eab-kid: string         # Key id of the external account that the CA requires [env: CERTMINT_ACME_ISSUE_EAB_KID]
+    --eab-hmac-file: path     # File with the external account's HMAC key in base64url, readable by its owner alone [env: CERTMINT_ACME_ISSUE_EAB_HMAC_FILE]
+    --challenge: string       # http-01, tls-alpn-01 or dns-01 [default: what the other settings here are for, else tls-alpn-01 and then http-01] [env: CERTMINT_ACME_ISSUE_CHALLENGE]
+    --http: string            # Answer http-01 here [default: [::]:80] [env: CERTMINT_ACME_ISSUE_HTTP]
+    --https: string           # Answer tls-alpn-01 here [default: [::]:443] [env: CERTMINT_ACME_ISSUE_HTTPS]
+    --webroot: path           # Leave answering http-01 to the web server that serves the files in DIR [env: CERTMINT_ACME_ISSUE_WEBROOT]
+    --dns: string             # Show control by dns-01 with the table `[dns.CREDENTIAL]` of --dns-file [env: CERTMINT_ACME_ISSUE_DNS]
+    --dns-file: path          # File with DNS credentials: tables `[dns.NAME]` with `provider = "rfc2136"`, say; if it has only one, --dns can be left out [env: CERTMINT_ACME_ISSUE_DNS_FILE]
+    --dns-server: string      # Ask this name server where the zones are, instead of the system's [env: CERTMINT_ACME_ISSUE_DNS_SERVER]
+    --key-type: string        # Kind of key: p256, p384, rsa2048, rsa3072, rsa4096; some CAs take p521 and ed25519 [default: p256] [env: CERTMINT_ACME_ISSUE_KEY_TYPE]
+    --id: string              # Keep it under this id instead of the first name [env: CERTMINT_ACME_ISSUE_ID]
+    --reuse-key               # Renew with the same key instead of a new one [env: CERTMINT_ACME_ISSUE_REUSE_KEY]
+    --deploy-hook: string     # Command to run now and after each renewal, split like a shell line but run without a shell; it gets CERTMINT_HOOK_ID, CERTMINT_HOOK_PATH and CERTMINT_HOOK_NAMES [env: CERTMINT_ACME_ISSUE_DEPLOY_HOOK]
+    --out: path               # Copy key and chain into DIR, now and at each renewal (with --from: DIR/<id>) [env: CERTMINT_ACME_ISSUE_OUT]
+    --mode: string            # Mode of the copied files that hold a key, octal [env: CERTMINT_ACME_ISSUE_MODE]
+    --owner: string           # Owner of the copied files [env: CERTMINT_ACME_ISSUE_OWNER]
+    --group: string           # Group of the copied files [env: CERTMINT_ACME_ISSUE_GROUP]
+    --home: path              # State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]
+    --quiet(-q)               # Say only what went wrong [env: CERTMINT_QUIET]
+    --verbose(-v)             # Say more; twice for everything
+    --color: string@"nu-complete certmint acme issue color" # When to use colour; NO_COLOR is honoured [env: CERTMINT_COLOR]
+    --log-format: string@"nu-complete certmint acme issue log_format" # How messages of long-running commands look [env: CERTMINT_LOG_FORMAT]
+    --help(-h)                # Print help (see more with '--help')
+    --version(-V)             # Print version
+    ...names: string          # DNS names, wildcards or IP addresses, all in one certificate; the first gives the id
+  ]
+
+  def "nu-complete certmint acme account color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  def "nu-complete certmint acme account log_format" [] {
+    [ "text" "json" ]
+  }
+
+  # Look after the accounts at CAs: one for each directory
+  export extern "certmint acme account" [
+    --home: path              # State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]
+    --quiet(-q)               # Say only what went wrong [env: CERTMINT_QUIET]
+    --verbose(-v)             # Say more; twice for everything
+    --color: string@"nu-complete certmint acme account color" # When to use colour; NO_COLOR is honoured [env: CERTMINT_COLOR]
+    --log-format: string@"nu-complete certmint acme account log_format" # How messages of long-running commands look [env: CERTMINT_LOG_FORMAT]
+    --help(-h)                # Print help (see more with '--help')
+    --version(-V)             # Print version
+  ]
+
+  def "nu-complete certmint acme account show color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  def "nu-complete certmint acme account show log_format" [] {
+    [ "text" "json" ]
+  }
+
+  # Show the accounts kept here, or what a CA says of one
+  export extern "certmint acme account show" [
+    --directory: string       # The CA: letsencrypt, letsencrypt-staging, zerossl, google, or the https URL of its directory [env: CERTMINT_ACME_ACCOUNT_SHOW_DIRECTORY]
+    --ca-file: path           # Trust the directory's own TLS by the roots in FILE [default: those that certificates from there were obtained with, else the system's] [env: CERTMINT_ACME_ACCOUNT_SHOW_CA_FILE]
+    --json                    # Print the result as JSON [env: CERTMINT_ACME_ACCOUNT_SHOW_JSON]
+    --home: path              # State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]
+    --quiet(-q)               # Say only what went wrong [env: CERTMINT_QUIET]
+    --verbose(-v)             # Say more; twice for everything
+    --color: string@"nu-complete certmint acme account show color" # When to use colour; NO_COLOR is honoured [env: CERTMINT_COLOR]
+    --log-format: string@"nu-complete certmint acme account show log_format" # How messages of long-running commands look [env: CERTMINT_LOG_FORMAT]
+    --help(-h)                # Print help (see more with '--help')
+    --version(-V)             # Print version
+  ]
+
+  def "nu-complete certmint acme account register color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  def "nu-complete certmint acme account register log_format" [] {
+    [ "text" "json" ]
+  }
+
+  # Make an account, or find again the one that is there
+  export extern "certmint acme account register" [
+    --directory: string       # The CA: letsencrypt, letsencrypt-staging, zerossl, google, or the https URL of its directory [env: CERTMINT_ACME_ACCOUNT_REGISTER_DIRECTORY]
+    --ca-file: path           # Trust the directory's own TLS by the roots in FILE [default: those that certificates from there were obtained with, else the system's] [env: CERTMINT_ACME_ACCOUNT_REGISTER_CA_FILE]
+    --json                    # Print the result as JSON [env: CERTMINT_ACME_ACCOUNT_REGISTER_JSON]
+    --email: string           # Where the CA may write to; repeatable or with commas [env: CERTMINT_ACME_ACCOUNT_REGISTER_EMAIL]
+    --agree-tos               # Agree to the CA's terms of service, which it is asked for when it has no account yet [env: CERTMINT_ACME_ACCOUNT_REGISTER_AGREE_TOS]
+    --eab-kid: string         # Key id of the external account that the CA requires [env: CERTMINT_ACME_ACCOUNT_REGISTER_EAB_KID]
+    --eab-hmac-file: path     # File with the external account's HMAC key in base64url, readable by its owner alone [env: CERTMINT_ACME_ACCOUNT_REGISTER_EAB_HMAC_FILE]
+    --home: path              # State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]
+    --quiet(-q)               # Say only what went wrong [env: CERTMINT_QUIET]
+    --verbose(-v)             # Say more; twice for everything
+    --color: string@"nu-complete certmint acme account register color" # When to use colour; NO_COLOR is honoured [env: CERTMINT_COLOR]
+    --log-format: string@"nu-complete certmint acme account register log_format" # How messages of long-running commands look [env: CERTMINT_LOG_FORMAT]
+    --help(-h)                # Print help (see more with '--help')
+    --version(-V)             # Print version
+  ]
+
+  def "nu-complete certmint acme account contact color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  def "nu-complete certmint acme account contact log_format" [] {
+    [ "text" "json" ]
+  }
+
+  # Replace the addresses that the CA may write to
+  export extern "certmint acme account contact" [
+    --none                    # Leave the CA no address
+    --directory: string       # The CA: letsencrypt, letsencrypt-staging, zerossl, google, or the https URL of its directory [env: CERTMINT_ACME_ACCOUNT_CONTACT_DIRECTORY]
+    --ca-file: path           # Trust the directory's own TLS by the roots in FILE [default: those that certificates from there were obtained with, else the system's] [env: CERTMINT_ACME_ACCOUNT_CONTACT_CA_FILE]
+    --json                    # Print the result as JSON [env: CERTMINT_ACME_ACCOUNT_CONTACT_JSON]
+    --home: path              # State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]
+    --quiet(-q)               # Say only what went wrong [env: CERTMINT_QUIET]
+    --verbose(-v)             # Say more; twice for everything
+    --color: string@"nu-complete certmint acme account contact color" # When to use colour; NO_COLOR is honoured [env: CERTMINT_COLOR]
+    --log-format: string@"nu-complete certmint acme account contact log_format" # How messages of long-running commands look [env: CERTMINT_LOG_FORMAT]
+    --help(-h)                # Print help (see more with '--help')
+    --version(-V)             # Print version
+    ...emails: string         # The new addresses
+  ]
+
+  def "nu-complete certmint acme account rollover color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  def "nu-complete certmint acme account rollover log_format" [] {
+    [ "text" "json" ]
+  }
+
+  # Replace the account's key
+  export extern "certmint acme account rollover" [
+    --directory: string       # The CA: letsencrypt, letsencrypt-staging, zerossl, google, or the https URL of its directory [env: CERTMINT_ACME_ACCOUNT_ROLLOVER_DIRECTORY]
+    --ca-file: path           # Trust the directory's own TLS by the roots in FILE [default: those that certificates from there were obtained with, else the system's] [env: CERTMINT_ACME_ACCOUNT_ROLLOVER_CA_FILE]
+    --json                    # Print the result as JSON [env: CERTMINT_ACME_ACCOUNT_ROLLOVER_JSON]
+    --home: path              # State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]
+    --quiet(-q)               # Say only what went wrong [env: CERTMINT_QUIET]
+    --verbose(-v)             # Say more; twice for everything
+    --color: string@"nu-complete certmint acme account rollover color" # When to use colour; NO_COLOR is honoured [env: CERTMINT_COLOR]
+    --log-format: string@"nu-complete certmint acme account rollover log_format" # How messages of long-running commands look [env: CERTMINT_LOG_FORMAT]
+    --help(-h)                # Print help (see more with '--help')
+    --version(-V)             # Print version
+  ]
+
+  def "nu-complete certmint acme account deactivate color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  def "nu-complete certmint acme account deactivate log_format" [] {
+    [ "text" "json" ]
+  }
+
+  # End an account for good
+  export extern "certmint acme account deactivate" [
+    --yes                     # Do not ask
+    --directory: string       # The CA: letsencrypt, letsencrypt-staging, zerossl, google, or the https URL of its directory [env: CERTMINT_ACME_ACCOUNT_DEACTIVATE_DIRECTORY]
+    --ca-file: path           # Trust the directory's own TLS by the roots in FILE [default: those that certificates from there were obtained with, else the system's] [env: CERTMINT_ACME_ACCOUNT_DEACTIVATE_CA_FILE]
+    --json                    # Print the result as JSON [env: CERTMINT_ACME_ACCOUNT_DEACTIVATE_JSON]
+    --home: path              # State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]
+    --quiet(-q)               # Say only what went wrong [env: CERTMINT_QUIET]
+    --verbose(-v)             # Say more; twice for everything
+    --color: string@"nu-complete certmint acme account deactivate color" # When to use colour; NO_COLOR is honoured [env: CERTMINT_COLOR]
+    --log-format: string@"nu-complete certmint acme account deactivate log_format" # How messages of long-running commands look [env: CERTMINT_LOG_FORMAT]
+    --help(-h)                # Print help (see more with '--help')
+    --version(-V)             # Print version
+  ]
+
+  def "nu-complete certmint acme revoke reason" [] {
+    [ "unspecified" "keyCompromise" "affiliationChanged" "superseded" "cessationOfOperation" ]
+  }
+
+  def "nu-complete certmint acme revoke color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  def "nu-complete certmint acme revoke log_format" [] {
+    [ "text" "json" ]
+  }
+
+  # Have a certificate revoked by the CA that issued it
+  export extern "certmint acme revoke" [
+    --cert: path              # The certificate in FILE (PEM; its first) instead of one kept here [env: CERTMINT_ACME_REVOKE_CERT]
+    --key: path               # Ask as the holder of the certificate's private key, in FILE, instead of by the account [env: CERTMINT_ACME_REVOKE_KEY]
+    --reason: string@"nu-complete certmint acme revoke reason" # Why (RFC 5280 §5.3.1) [env: CERTMINT_ACME_REVOKE_REASON]
+    --directory: string       # The CA: letsencrypt, letsencrypt-staging, zerossl, google, or the https URL of its directory [env: CERTMINT_ACME_REVOKE_DIRECTORY]
+    --ca-file: path           # Trust the directory's own TLS by the roots in FILE [default: those that certificates from there were obtained with, else the system's] [env: CERTMINT_ACME_REVOKE_CA_FILE]
+    --json                    # Print the result as JSON [env: CERTMINT_ACME_REVOKE_JSON]
+    --home: path              # State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]
+    --quiet(-q)               # Say only what went wrong [env: CERTMINT_QUIET]
+    --verbose(-v)             # Say more; twice for everything
+    --color: string@"nu-complete certmint acme revoke color" # When to use colour; NO_COLOR is honoured [env: CERTMINT_COLOR]
+    --log-format: string@"nu-complete certmint acme revoke log_format" # How messages of long-running commands look [env: CERTMINT_LOG_FORMAT]
+    --help(-h)                # Print help (see more with '--help')
+    --version(-V)             # Print version
+    id?: string               # A certificate kept here, by id or first name
+  ]
+
   def "nu-complete certmint renew color" [] {
     [ "auto" "always" "never" ]
   }
@@ -435,6 +668,7 @@ module completions {
   export extern "certmint renew" [
     --dry-run                 # Say what would be done, and when to look again, without doing it
     --force                   # Renew also what is not due or was put off after a failure
+    --splay: string           # Wait once, at random up to this long, before a public CA is asked for anything, so that not all machines ask at the same moment; nothing waits when none has to be asked [env: CERTMINT_RENEW_SPLAY]
     --deploy-hook: string     # Command to run after each renewal, split like a shell line but run without a shell; it gets CERTMINT_HOOK_ID, CERTMINT_HOOK_PATH and CERTMINT_HOOK_NAMES [env: CERTMINT_RENEW_DEPLOY_HOOK]
     --hook-timeout: string    # How long each hook may run before it is ended [default: 2m] [env: CERTMINT_RENEW_HOOK_TIMEOUT]
     --json                    # Print the outcome as JSON [env: CERTMINT_RENEW_JSON]
@@ -492,7 +726,7 @@ module completions {
     --https: string           # Address to serve https on; port 0 takes a free one [env: CERTMINT_SERVE_CA_HTTPS]
     --days: string            # Life of the certificate in days [env: CERTMINT_SERVE_CA_DAYS]
     --key-type: string        # Kind of key: p256, p384, p521, ed25519, rsa2048, rsa3072, rsa4096 [env: CERTMINT_SERVE_CA_KEY_TYPE]
-    --upstream: string        # Pass requests on to this server, `http://host:port` [env: CERTMINT_SERVE_CA_UPSTREAM]
+    --upstream: string        # Pass requests on to this server: `http://host:port`, `https://…` or `h2c://…` [env: CERTMINT_SERVE_CA_UPSTREAM]
     --root: path              # Serve the files below DIR [default: a page that shows the connection's certificate] [env: CERTMINT_SERVE_CA_ROOT]
     --passphrase-file: path   # Passphrase of the CA's intermediate key: FILE's first line; `-` is standard input, a descriptor is /dev/fd/N; asked for on a terminal when not given [env: CERTMINT_SERVE_CA_PASSPHRASE_FILE]
     --home: path              # State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]
@@ -503,6 +737,48 @@ module completions {
     --help(-h)                # Print help (see more with '--help')
     --version(-V)             # Print version
     ...names: string          # Names to serve; the first gives the certificate its id
+  ]
+
+  def "nu-complete certmint serve-acme color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  def "nu-complete certmint serve-acme log_format" [] {
+    [ "text" "json" ]
+  }
+
+  # Serve over TLS with a certificate of a public CA, obtained and renewed by itself
+  export extern "certmint serve-acme" [
+    --https: string           # Address to serve https on, and to answer tls-alpn-01 on [env: CERTMINT_SERVE_ACME_HTTPS]
+    --http: string            # Address to answer http-01 on, and to send clients to https from; or `off` [env: CERTMINT_SERVE_ACME_HTTP]
+    --admin: string           # Address that answers /health and /ready in plain http; or `off` [env: CERTMINT_SERVE_ACME_ADMIN]
+    --cache-dir: path         # Keep the certificate in DIR instead of the state directory; the account stays there [env: CERTMINT_SERVE_ACME_CACHE_DIR]
+    --start-timeout: string   # How long a start without a valid certificate may take [env: CERTMINT_SERVE_ACME_START_TIMEOUT]
+    --key-type: string        # Kind of key: p256, p384, rsa2048, rsa3072, rsa4096; some CAs take p521 and ed25519 [env: CERTMINT_SERVE_ACME_KEY_TYPE]
+    --upstream: string        # Pass requests on to this server: `http://host:port`, `https://…` or `h2c://…` [env: CERTMINT_SERVE_ACME_UPSTREAM]
+    --root: path              # Serve the files below DIR [default: a page that shows the connection's certificate] [env: CERTMINT_SERVE_ACME_ROOT]
+    --directory: string       # The CA: letsencrypt, letsencrypt-staging, zerossl, google, or the https URL of its directory [env: CERTMINT_SERVE_ACME_DIRECTORY]
+    --ca-file: path           # Trust the directory's own TLS by the roots in FILE, instead of the system's [env: CERTMINT_SERVE_ACME_CA_FILE]
+    --fallback: string        # A second CA, asked when the first issues nothing [env: CERTMINT_SERVE_ACME_FALLBACK]
+    --profile: string         # One of the CA's profiles [env: CERTMINT_SERVE_ACME_PROFILE]
+    --preferred-chain: string # Prefer a chain that holds an issuer with this common name [env: CERTMINT_SERVE_ACME_PREFERRED_CHAIN]
+    --email: string           # Where the CA may write to; repeatable or with commas [env: CERTMINT_SERVE_ACME_EMAIL]
+    --agree-tos               # Agree to the CA's terms of service, which it is asked for when it has no account yet [env: CERTMINT_SERVE_ACME_AGREE_TOS]
+    --eab-kid: string         # Key id of the external account that the CA requires [env: CERTMINT_SERVE_ACME_EAB_KID]
+    --eab-hmac-file: path     # File with the external account's HMAC key in base64url, readable by its owner alone [env: CERTMINT_SERVE_ACME_EAB_HMAC_FILE]
+    --challenge: string       # http-01, tls-alpn-01 or dns-01 [default: dns-01 with --dns, http-01 with --webroot, else tls-alpn-01 and then http-01] [env: CERTMINT_SERVE_ACME_CHALLENGE]
+    --webroot: path           # Leave answering http-01 to the web server that serves the files in DIR [env: CERTMINT_SERVE_ACME_WEBROOT]
+    --dns: string             # Show control by dns-01 with the table `[dns.CREDENTIAL]` of --dns-file [env: CERTMINT_SERVE_ACME_DNS]
+    --dns-file: path          # File with DNS credentials: tables `[dns.NAME]` with `provider = "rfc2136"`, say; if it has only one, --dns can be left out [env: CERTMINT_SERVE_ACME_DNS_FILE]
+    --dns-server: string      # Ask this name server where the zones are, instead of the system's [env: CERTMINT_SERVE_ACME_DNS_SERVER]
+    --home: path              # State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]
+    --quiet(-q)               # Say only what went wrong [env: CERTMINT_QUIET]
+    --verbose(-v)             # Say more; twice for everything
+    --color: string@"nu-complete certmint serve-acme color" # When to use colour; NO_COLOR is honoured [env: CERTMINT_COLOR]
+    --log-format: string@"nu-complete certmint serve-acme log_format" # How messages of long-running commands look [env: CERTMINT_LOG_FORMAT]
+    --help(-h)                # Print help (see more with '--help')
+    --version(-V)             # Print version
+    ...names: string          # Names to serve, all in one certificate; the first gives it its id
   ]
 
   def "nu-complete certmint serve-custom color" [] {
@@ -518,7 +794,7 @@ module completions {
     --cert: path              # The certificate with its intermediates, PEM [env: CERTMINT_SERVE_CUSTOM_CERT]
     --key: path               # Its private key, PEM [env: CERTMINT_SERVE_CUSTOM_KEY]
     --https: string           # Address to serve https on; port 0 takes a free one [env: CERTMINT_SERVE_CUSTOM_HTTPS]
-    --upstream: string        # Pass requests on to this server, `http://host:port` [env: CERTMINT_SERVE_CUSTOM_UPSTREAM]
+    --upstream: string        # Pass requests on to this server: `http://host:port`, `https://…` or `h2c://…` [env: CERTMINT_SERVE_CUSTOM_UPSTREAM]
     --root: path              # Serve the files below DIR [default: a page that shows the connection's certificate] [env: CERTMINT_SERVE_CUSTOM_ROOT]
     --passphrase-file: path   # Passphrase of the key: FILE's first line; `-` is standard input [env: CERTMINT_SERVE_CUSTOM_PASSPHRASE_FILE]
     --home: path              # State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]
@@ -542,7 +818,7 @@ module completions {
   export extern "certmint serve-insecure" [
     --http: string            # Address to serve http on; port 0 takes a free one [env: CERTMINT_SERVE_INSECURE_HTTP]
     --allow-remote            # Allow an address that others can reach
-    --upstream: string        # Pass requests on to this server, `http://host:port` [env: CERTMINT_SERVE_INSECURE_UPSTREAM]
+    --upstream: string        # Pass requests on to this server: `http://host:port`, `https://…` or `h2c://…` [env: CERTMINT_SERVE_INSECURE_UPSTREAM]
     --root: path              # Serve the files below DIR [default: a page that shows the connection's certificate] [env: CERTMINT_SERVE_INSECURE_ROOT]
     --home: path              # State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]
     --quiet(-q)               # Say only what went wrong [env: CERTMINT_QUIET]

@@ -1,8 +1,11 @@
 //! Resolved settings as types: what a command was told, once flags, environment,
 //! file and defaults are combined. A value that exists can be acted on.
 
+mod parse;
+
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -12,6 +15,8 @@ use ipnet::IpNet;
 use url::Url;
 
 use crate::identifier::quoted;
+
+pub use parse::{ByteSize, Limit};
 
 /// An address to listen on: an IP address and a port, where port 0 lets the
 /// system choose.
@@ -53,6 +58,83 @@ pub struct ListenerSettings {
     pub content: Content,
     /// How much of what.
     pub limits: Limits,
+    /// What TLS asks of clients and tells them; nothing without TLS.
+    pub tls: TlsPolicy,
+    /// Load balancers in these networks begin each connection with a PROXY protocol
+    /// header (version 1 or 2) that says who the client is. It is required of them,
+    /// and nobody else is believed. None by default.
+    pub proxy_protocol: Vec<IpNet>,
+}
+
+impl ListenerSettings {
+    /// Answers with `content` on `address`, everything else as it is by default.
+    pub fn new(address: ListenAddr, content: Content) -> Self {
+        Self {
+            address,
+            content,
+            limits: Limits::default(),
+            tls: TlsPolicy::default(),
+            proxy_protocol: Vec::new(),
+        }
+    }
+}
+
+/// What TLS asks of clients and tells them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TlsPolicy {
+    /// Who may connect.
+    pub clients: ClientAuth,
+    /// Clients are told to use https alone for this site (RFC 6797).
+    pub hsts: Option<Hsts>,
+}
+
+/// How clients show who they are.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum ClientAuth {
+    /// Anybody may connect.
+    #[default]
+    Anybody,
+    /// By a certificate that one of these authorities issued.
+    Authorities {
+        /// PEM file of the authorities.
+        roots: PathBuf,
+        /// PEM or DER files of their revocation lists; empty when none is looked at.
+        crls: Vec<PathBuf>,
+        /// What becomes of clients without one.
+        demand: Demand,
+    },
+    /// By a certificate or a raw public key (RFC 7250) with one of these
+    /// fingerprints, whoever issued it; it is always shown to hold the key.
+    Fingerprints(Vec<ClientFingerprint>),
+}
+
+/// What becomes of a client that shows no certificate. One that shows a wrong one is
+/// refused in any case.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Demand {
+    /// It is refused.
+    #[default]
+    Require,
+    /// It is served as a stranger.
+    Request,
+}
+
+/// Who a client is, without an authority.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ClientFingerprint {
+    /// `SHA256:` and the SHA-256 of its certificate's DER form, in hex.
+    Certificate([u8; 32]),
+    /// `ed25519:` and its Ed25519 public key (RFC 8032), in base64.
+    Ed25519([u8; 32]),
+}
+
+/// `Strict-Transport-Security` (RFC 6797).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hsts {
+    /// How long clients remember it.
+    pub max_age: Duration,
+    /// For the names below as well.
+    pub include_subdomains: bool,
 }
 
 /// What a listener answers requests with.
@@ -277,6 +359,24 @@ pub struct Limits {
     pub upstream_connect: Duration,
     /// From the end of a request to the header of the upstream's answer. 60 seconds.
     pub upstream_answer: Duration,
+    /// Connections at the same time from one IPv4 address or IPv6 /64; more are
+    /// closed as they come. 4,096.
+    pub connections_per_client: usize,
+    /// Longest body of a request, in bytes; a longer one is answered with 413.
+    /// 100 MiB.
+    pub body: u64,
+    /// Requests of one IPv4 address or IPv6 /64; more are answered with 429. No
+    /// limit by default.
+    pub rate: Option<Rate>,
+}
+
+/// How often something may happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// In the long run.
+    pub per_second: NonZeroU32,
+    /// At once, after a quiet time.
+    pub burst: NonZeroU32,
 }
 
 impl Default for Limits {
@@ -290,8 +390,22 @@ impl Default for Limits {
             drain: Duration::from_secs(30),
             upstream_connect: Duration::from_secs(5),
             upstream_answer: Duration::from_secs(60),
+            connections_per_client: 4096,
+            body: 100 * 1024 * 1024,
+            rate: None,
         }
     }
+}
+
+/// Where lines for programs go.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum LogTarget {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+    /// The end of a file.
+    File(PathBuf),
 }
 
 /// Why a text is not the setting it should be.

@@ -53,7 +53,8 @@ pub struct Sources<'a> {
 }
 
 impl DnsCredentials {
-    /// Reads the tables `[dns.NAME]` of `path`, which has nothing else in it.
+    /// Reads the tables `[dns.NAME]` of `path`, which has nothing else in it, unless it
+    /// is the configuration of a server.
     ///
     /// # Errors
     ///
@@ -68,7 +69,12 @@ impl DnsCredentials {
         let text = std::str::from_utf8(&text).map_err(|_| syntax(path, "it is not UTF-8"))?;
         let mut table = read_toml(text, path)?;
         let tables = table.remove("dns").unwrap_or_else(|| Table::new().into());
-        let mut problems: Vec<String> = table
+        let other = match table.contains_key("listener") {
+            // Whoever serves by it knows what else may stand there.
+            true => Table::new(),
+            false => table,
+        };
+        let mut problems: Vec<String> = other
             .keys()
             .map(|key| {
                 format!(
@@ -353,6 +359,14 @@ impl CredentialError {
         Self::Malformed {
             path: path.to_owned(),
             problems,
+        }
+    }
+
+    /// What is wrong, one by one.
+    pub fn each(&self) -> Vec<String> {
+        match self {
+            Self::Malformed { problems, .. } => problems.clone(),
+            other => vec![crate::finding::words::causes(other)],
         }
     }
 

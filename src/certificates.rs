@@ -5,6 +5,9 @@
 //! provided before; one name may have a certificate per kind of key, and the
 //! ClientHello decides between them.
 
+mod raw_key;
+mod served;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
@@ -21,6 +24,10 @@ use crate::bundle::CertBundle;
 use crate::clock::Timestamp;
 use crate::identifier::{Identifier, summary};
 use crate::key::KeyType;
+
+pub(crate) use raw_key::ed25519_of_spki;
+pub use raw_key::{RawKey, UnusableRawKey, ed25519_fingerprint};
+pub use served::Served;
 
 /// Answers which certificates are good for a connection.
 pub trait Certificates: Send + Sync + fmt::Debug {
@@ -44,22 +51,26 @@ pub struct Asked<'a> {
 /// What one name is served with: a certificate for each kind of key, the one that
 /// is cheapest to use first. Never empty, and cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Identity(Arc<[Arc<CertifiedKey>]>);
+pub struct Identity(Arc<[Arc<Served>]>);
 
 impl Identity {
     /// The first certificate whose key can make one of `schemes`.
     ///
     /// When none can, the first of all: rustls then refuses the client with the
     /// alert that says why.
-    pub fn choose(&self, schemes: &[SignatureScheme]) -> Arc<CertifiedKey> {
-        let suits = |key: &&Arc<CertifiedKey>| key.key.choose_scheme(schemes).is_some();
-        Arc::clone(self.0.iter().find(suits).unwrap_or(&self.0[0]))
+    pub fn choose(&self, schemes: &[SignatureScheme]) -> &Arc<Served> {
+        let suits = |served: &&Arc<Served>| served.key().key.choose_scheme(schemes).is_some();
+        self.0.iter().find(suits).unwrap_or(&self.0[0])
     }
 }
 
 impl ResolvesServerCert for Identity {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.choose(hello.signature_schemes()))
+        Some(Arc::clone(self.choose(hello.signature_schemes()).key()))
+    }
+
+    fn only_raw_public_keys(&self) -> bool {
+        self.0[0].is_raw_key()
     }
 }
 
@@ -253,7 +264,7 @@ impl Sources {
         let candidates = sources.filter_map(|source| self.provided.get(source));
         let named = candidates
             .flatten()
-            .filter(|candidate| candidate.names.contains(name));
+            .filter(|candidate| candidate.served.names().contains(name));
         identity(named.collect())
     }
 
@@ -264,7 +275,9 @@ impl Sources {
 }
 
 fn names_of(candidates: &[Candidate]) -> BTreeSet<Identifier> {
-    let names = candidates.iter().flat_map(|candidate| &candidate.names);
+    let names = candidates
+        .iter()
+        .flat_map(|candidate| candidate.served.names());
     names.cloned().collect()
 }
 
@@ -272,18 +285,17 @@ fn names_of(candidates: &[Candidate]) -> BTreeSet<Identifier> {
 fn identity(mut candidates: Vec<&Candidate>) -> Option<Identity> {
     candidates.sort_by_key(|c| (c.rank, std::cmp::Reverse(c.not_after)));
     candidates.dedup_by_key(|c| c.rank);
-    let keys: Arc<[_]> = candidates.iter().map(|c| Arc::clone(&c.key)).collect();
-    (!keys.is_empty()).then_some(Identity(keys))
+    let served: Arc<[_]> = candidates.iter().map(|c| Arc::clone(&c.served)).collect();
+    (!served.is_empty()).then_some(Identity(served))
 }
 
 /// One certificate of one source, ready to be served.
 #[derive(Debug)]
 struct Candidate {
-    names: Vec<Identifier>,
     not_after: Timestamp,
     /// Place of its kind of key in [`KeyType::ALL`], which begins with the cheapest.
     rank: usize,
-    key: Arc<CertifiedKey>,
+    served: Arc<Served>,
 }
 
 impl Candidate {
@@ -298,13 +310,12 @@ impl Candidate {
             },
         )?;
         Ok(Self {
-            names: leaf.names().to_vec(),
             not_after: leaf.not_after(),
             rank: KeyType::ALL
                 .iter()
                 .position(|k| *k == kind)
                 .unwrap_or_default(),
-            key: Arc::new(key),
+            served: Arc::new(Served::certificate(key, leaf)),
         })
     }
 }
@@ -343,8 +354,8 @@ mod tests {
         bundle(KeyType::P256, names, 2040)
     }
 
-    fn leaf_of(key: &CertifiedKey) -> Certificate {
-        Certificate::from_der(&key.cert[0]).unwrap()
+    fn leaf_of(served: &Served) -> Certificate {
+        Certificate::from_der(&served.key().cert[0]).unwrap()
     }
 
     fn served(table: &CertificateTable, name: Option<&str>, local: IpAddr) -> Option<String> {
@@ -353,7 +364,7 @@ mod tests {
             local,
         };
         let identity = table.find(asked)?;
-        let leaf = leaf_of(&identity.choose(&[SignatureScheme::ECDSA_NISTP256_SHA256]));
+        let leaf = leaf_of(identity.choose(&[SignatureScheme::ECDSA_NISTP256_SHA256]));
         Some(leaf.display_name())
     }
 
@@ -421,7 +432,7 @@ mod tests {
         };
         let identity = table.find(asked).unwrap();
         let chosen = |schemes: &[SignatureScheme]| {
-            leaf_of(&identity.choose(schemes))
+            leaf_of(identity.choose(schemes))
                 .key_description()
                 .to_owned()
         };
@@ -448,8 +459,8 @@ mod tests {
             server_name: Some("a.test"),
             local: LOCAL,
         };
-        let key = table.find(asked).unwrap().choose(&[]);
-        assert_eq!(leaf_of(&key), *long.leaf());
+        let identity = table.find(asked).unwrap();
+        assert_eq!(leaf_of(identity.choose(&[])), *long.leaf());
     }
 
     #[test]
@@ -487,8 +498,8 @@ mod tests {
                             server_name: Some("a.test"),
                             local: LOCAL,
                         };
-                        let key = table.find(asked).unwrap().choose(&[]);
-                        key.keys_match().unwrap();
+                        let identity = table.find(asked).unwrap();
+                        identity.choose(&[]).key().keys_match().unwrap();
                         lookups += 1;
                     }
                 });

@@ -209,7 +209,7 @@ fn group_name(group: NamedGroup) -> String {
 
 impl CertificateReport {
     fn new(tls: &TlsSession, now: Timestamp) -> Option<Self> {
-        let chain = &tls.certificate.cert;
+        let chain = &tls.served.key().cert;
         let mut chain = chain
             .iter()
             .filter_map(|der| Certificate::from_der(der).ok());

@@ -3,25 +3,43 @@
 //! The certificate is looked up here, once, between the ClientHello and the rest
 //! of the handshake: with it the connection's local address, and the answer to
 //! a name that nobody knows, which rustls alone would refuse with another alert.
+//!
+//! Sessions resume by tickets of this listener alone, and only where anybody may
+//! connect: a ticket stands for the client that was verified once, whatever has been
+//! revoked since.
+
+mod session;
 
 use std::io;
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
-use rustls::crypto::SupportedKxGroup;
-use rustls::server::{
-    Acceptor, ClientHello, NoServerSessionStorage, ResolvesServerCert, ServerConfig,
-};
+use arc_swap::ArcSwap;
+use rustls::crypto::CryptoProvider;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, ServerConfig};
 use rustls::sign::CertifiedKey;
-use rustls::{CipherSuite, HandshakeKind, NamedGroup, ProtocolVersion};
+use rustls::{CertificateError, CipherSuite, SupportedCipherSuite};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio_rustls::LazyConfigAcceptor;
+use tokio::sync::OnceCell;
 use tokio_rustls::server::TlsStream;
+use tokio_util::task::AbortOnDropHandle;
 
-use crate::certificates::{Asked, Certificates, Identity};
+use super::client_auth::{self, Clients, TrustError};
+use super::hello;
+use super::throttle::Throttle;
+use super::watch::{Watch, watch_paths};
+use crate::certificates::{Asked, Certificates, Identity, Served};
 use crate::challenge::{ChallengeTable, validation};
+use crate::clock::Clock;
+use crate::finding::words::causes;
 use crate::identifier::quoted;
+use crate::settings::{ClientAuth, TlsPolicy};
+
+pub(super) use session::TlsSession;
+use session::{Standing, StrictTransport};
 
 /// First byte of a TLS handshake record (RFC 8446 §5.1).
 const HANDSHAKE_RECORD: u8 = 0x16;
@@ -29,13 +47,142 @@ const HANDSHAKE_RECORD: u8 = 0x16;
 /// The fatal alert `unrecognized_name` as a record (RFC 6066 §3, RFC 8446 §6).
 const UNRECOGNIZED_NAME: [u8; 7] = [0x15, 0x03, 0x03, 0x00, 0x02, 0x02, 112];
 
+/// How often it is said that clients are refused for want of a current CRL.
+const SAY_AGAIN: Duration = Duration::from_secs(60);
+
 /// Performs the handshakes of one listener.
 #[derive(Debug)]
 pub(super) struct Tls {
-    /// All but the certificate, which each connection puts in.
-    policy: ServerConfig,
+    trusted: Arc<Trusted>,
+    /// Begins with the first connection, and ends with this.
+    following: OnceCell<Following>,
+    transport: Option<Arc<StrictTransport>>,
     certificates: Arc<dyn Certificates>,
     challenges: Option<Arc<ChallengeTable>>,
+    clock: Arc<dyn Clock>,
+    unlisted: Throttle,
+}
+
+/// The task that follows files; it ends with this.
+#[derive(Debug)]
+struct Following(#[expect(dead_code, reason = "held until dropped")] AbortOnDropHandle<()>);
+
+/// Whom a listener trusts, as the files have it that say so.
+#[derive(Debug)]
+struct Trusted {
+    now: ArcSwap<Trust>,
+    settings: ClientAuth,
+    provider: Arc<CryptoProvider>,
+}
+
+/// Whom is trusted at one moment, and all that a handshake needs but the certificate,
+/// which each connection puts in.
+#[derive(Debug)]
+struct Trust {
+    /// Of the files it was read from.
+    digest: [u8; 32],
+    clients: Clients,
+    config: ServerConfig,
+    /// For clients that show a raw public key.
+    raw_keys: Option<ServerConfig>,
+}
+
+impl Trust {
+    fn load(settings: &ClientAuth, provider: &Arc<CryptoProvider>) -> Result<Self, TlsError> {
+        // First: what is changed meanwhile will be told, and looked at again.
+        let digest = client_auth::digest(settings)?;
+        let clients = Clients::load(settings, provider)?;
+        let raw_keys = clients.raw_keys().cloned();
+        Ok(Self {
+            digest,
+            config: config(clients.certificates().cloned(), provider)?,
+            raw_keys: raw_keys.map(|v| config(Some(v), provider)).transpose()?,
+            clients,
+        })
+    }
+}
+
+impl Trusted {
+    fn load(settings: ClientAuth) -> Result<Self, TlsError> {
+        let provider = Arc::new(provider());
+        Ok(Self {
+            now: ArcSwap::from_pointee(Trust::load(&settings, &provider)?),
+            settings,
+            provider,
+        })
+    }
+
+    async fn follow(self: Arc<Self>, mut changes: Watch) {
+        loop {
+            changes.changed().await;
+            self.reload().await;
+        }
+    }
+
+    /// Reads anew who may connect; what cannot be read leaves the old in force.
+    async fn reload(&self) {
+        let (settings, provider) = (self.settings.clone(), Arc::clone(&self.provider));
+        // Large lists take time, and network file systems more.
+        let load = tokio::task::spawn_blocking(move || Trust::load(&settings, &provider));
+        match load.await {
+            Ok(Ok(trust)) if trust.digest == self.now.load().digest => {}
+            Ok(Ok(trust)) => {
+                self.now.store(Arc::new(trust));
+                tracing::info!("clients are verified with the changed files");
+            }
+            Ok(Err(error)) => {
+                let (hint, error) = (error.hint(), causes(&error));
+                tracing::warn!(
+                    error,
+                    hint,
+                    "the changed files are not usable; clients are verified with the old ones"
+                );
+            }
+            // The runtime is going away.
+            Err(_) => {}
+        }
+    }
+}
+
+/// What rustls offers by default, which is ECDHE and AEAD alone, X25519MLKEM768 first;
+/// but AES with 128 bits before 256: as strong as the rest of a handshake, and faster.
+fn provider() -> CryptoProvider {
+    let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+    // A stable sort: the rest stays in order.
+    let slower = |s: &SupportedCipherSuite| !format!("{:?}", s.suite()).contains("AES_128");
+    provider.cipher_suites.sort_by_key(slower);
+    provider
+}
+
+/// Whether a client's favourite is ChaCha20, as that of one is that has no AES in its
+/// processor (it may lead with a made-up suite, RFC 8701).
+fn prefers_chacha(offered: &[CipherSuite]) -> bool {
+    let is_known = |suite: &&CipherSuite| suite.as_str().is_some();
+    let first = offered.iter().find(is_known);
+    first.is_some_and(|suite| format!("{suite:?}").contains("CHACHA20"))
+}
+
+fn config(
+    clients: Option<Arc<dyn ClientCertVerifier>>,
+    provider: &Arc<CryptoProvider>,
+) -> Result<ServerConfig, rustls::Error> {
+    let builder = ServerConfig::builder_with_provider(Arc::clone(provider))
+        .with_safe_default_protocol_versions()?;
+    let resumes = clients.is_none();
+    let builder = match clients {
+        Some(verifier) => builder.with_client_cert_verifier(verifier),
+        None => builder.with_no_client_auth(),
+    };
+    let mut config = builder.with_cert_resolver(Arc::new(NoCertificate));
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    // Tickets alone: the session store is a small map behind a mutex.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    if resumes {
+        config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new()?;
+    } else {
+        config.send_tls13_tickets = 0;
+    }
+    Ok(config)
 }
 
 /// What a new connection turned out to be.
@@ -47,42 +194,45 @@ pub(super) enum Opened {
     Validation,
 }
 
-/// What was agreed on with the client.
-#[derive(Debug)]
-pub(super) struct TlsSession {
-    pub(super) version: Option<ProtocolVersion>,
-    pub(super) cipher_suite: Option<CipherSuite>,
-    pub(super) group: Option<NamedGroup>,
-    pub(super) alpn: Option<String>,
-    pub(super) server_name: Option<String>,
-    /// The certificate was sent in an earlier connection, not in this one.
-    pub(super) resumed: bool,
-    pub(super) certificate: Arc<CertifiedKey>,
-}
-
 impl Tls {
+    /// Reads whom the policy trusts; what it names must be there.
     pub(super) fn new(
         certificates: Arc<dyn Certificates>,
         challenges: Option<Arc<ChallengeTable>>,
-    ) -> Result<Self, rustls::Error> {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let mut policy = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::new(NoCertificate));
-        policy.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        // Tickets alone: the session store is a small map behind a mutex.
-        policy.session_storage = Arc::new(NoServerSessionStorage {});
-        policy.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new()?;
+        policy: &TlsPolicy,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Self, TlsError> {
+        let transport = policy.hsts.map(|hsts| StrictTransport::new(hsts, clock));
         Ok(Self {
-            policy,
+            trusted: Arc::new(Trusted::load(policy.clients.clone())?),
+            following: OnceCell::new(),
+            transport: transport.map(Arc::new),
             certificates,
             challenges,
+            clock: Arc::clone(clock),
+            unlisted: Throttle::new(SAY_AGAIN),
         })
     }
 
     pub(super) fn certificates(&self) -> &Arc<dyn Certificates> {
         &self.certificates
+    }
+
+    /// Has changed files taken over from now on; those that changed before, at once.
+    async fn follow_trust(&self) {
+        let files = client_auth::files(&self.trusted.settings);
+        if files.is_empty() {
+            return;
+        }
+        let begin = || async {
+            let changes = watch_paths(files);
+            self.trusted.reload().await;
+            let trusted = Arc::clone(&self.trusted);
+            Following(AbortOnDropHandle::new(tokio::spawn(
+                trusted.follow(changes),
+            )))
+        };
+        self.following.get_or_init(begin).await;
     }
 
     /// Takes a connection through its handshake. Has no deadline of its own.
@@ -100,9 +250,8 @@ impl Tls {
             b'A'..=b'Z' => return Ok(Opened::PlainHttp(stream)),
             _ => return Err(HandshakeError::NotTls),
         }
-        let mut start = LazyConfigAcceptor::new(Acceptor::default(), stream)
-            .await
-            .map_err(HandshakeError::Io)?;
+        self.follow_trust().await;
+        let mut start = hello::read(stream).await.map_err(HandshakeError::Io)?;
         let challenges = self.challenges.as_deref();
         if let Some(certificate) =
             challenges.and_then(|table| validation::asked(&start.client_hello(), table))
@@ -123,57 +272,81 @@ impl Tls {
             let _ = start.io.shutdown().await;
             return Err(HandshakeError::UnknownName(server_name));
         };
+        let trust = self.trusted.now.load_full();
+        let prefers_raw = client_auth::prefers_raw_key(start.client_hello().client_cert_types());
+        let raw_keys = trust.raw_keys.as_ref().filter(|_| prefers_raw);
         let chooser = Arc::new(Chooser {
             identity,
             chosen: OnceLock::new(),
         });
-        let mut config = self.policy.clone();
+        let mut config = raw_keys.unwrap_or(&trust.config).clone();
+        config.ignore_client_order = !prefers_chacha(start.client_hello().cipher_suites());
         config.cert_resolver = Arc::<Chooser>::clone(&chooser);
+        let raw = raw_keys.is_some();
         let stream = start
             .into_stream(Arc::new(config))
             .await
-            .map_err(HandshakeError::Io)?;
-        let session = TlsSession::new(&stream, server_name, &chooser);
+            .map_err(|error| self.refused(error))?;
+        let client = Standing::new(&stream, raw, trust, &self.trusted, &self.clock);
+        let (served, transport) = (chooser.chosen(), self.transport.as_ref());
+        let session = TlsSession::new(&stream, server_name, served, client, transport);
         Ok(Opened::Tls(Box::new(stream), session))
+    }
+
+    /// Notes a failed handshake, and says when the fault is ours: clients would never
+    /// tell what is wrong with our revocation lists.
+    fn refused(&self, error: io::Error) -> HandshakeError {
+        if let Some(rustls::Error::InvalidCertificate(reason)) = tls_error(&error)
+            && is_for_want_of_a_list(reason)
+            && self.unlisted.admit().is_some()
+        {
+            tracing::warn!(
+                reason = %reason,
+                "clients are refused: no current revocation list of their issuer; write a new \
+                 one with `certmint ca crl`, or fetch the CA's"
+            );
+        }
+        HandshakeError::Io(error)
     }
 }
 
-impl TlsSession {
-    fn new(stream: &TlsStream<TcpStream>, server_name: Option<String>, chooser: &Chooser) -> Self {
-        let (_, tls) = stream.get_ref();
-        Self {
-            version: tls.protocol_version(),
-            cipher_suite: tls.negotiated_cipher_suite().map(|suite| suite.suite()),
-            group: tls
-                .negotiated_key_exchange_group()
-                .map(SupportedKxGroup::name),
-            alpn: tls
-                .alpn_protocol()
-                .map(|name| String::from_utf8_lossy(name).into_owned()),
-            server_name,
-            resumed: tls.handshake_kind() == Some(HandshakeKind::Resumed),
-            certificate: Arc::clone(chooser.chosen()),
-        }
-    }
+fn is_for_want_of_a_list(reason: &CertificateError) -> bool {
+    matches!(
+        reason,
+        CertificateError::UnknownRevocationStatus
+            | CertificateError::ExpiredRevocationList
+            | CertificateError::ExpiredRevocationListContext { .. }
+    )
+}
+
+/// What the TLS library said, when it was that.
+fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
+    error.get_ref()?.downcast_ref()
 }
 
 /// Chooses between the keys of one identity and remembers which it was.
 #[derive(Debug)]
 struct Chooser {
     identity: Identity,
-    chosen: OnceLock<Arc<CertifiedKey>>,
+    chosen: OnceLock<Arc<Served>>,
 }
 
 impl Chooser {
-    fn chosen(&self) -> &Arc<CertifiedKey> {
-        self.chosen.get_or_init(|| self.identity.choose(&[]))
+    fn chosen(&self) -> &Arc<Served> {
+        self.chosen
+            .get_or_init(|| Arc::clone(self.identity.choose(&[])))
     }
 }
 
 impl ResolvesServerCert for Chooser {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let chosen = self.identity.resolve(hello)?;
-        Some(Arc::clone(self.chosen.get_or_init(|| chosen)))
+        let chosen = self.identity.choose(hello.signature_schemes());
+        let chosen = self.chosen.get_or_init(|| Arc::clone(chosen));
+        Some(Arc::clone(chosen.key()))
+    }
+
+    fn only_raw_public_keys(&self) -> bool {
+        self.identity.only_raw_public_keys()
     }
 }
 
@@ -208,4 +381,82 @@ pub(super) enum HandshakeError {
     /// The server is stopping.
     #[error("the server is stopping")]
     Stopping,
+}
+
+impl HandshakeError {
+    /// One word of a small set, to count by.
+    pub(super) fn outcome(&self) -> &'static str {
+        let error = match self {
+            Self::Closed => return "closed",
+            Self::NotTls => return "not_tls",
+            Self::UnknownName(_) => return "unknown_name",
+            Self::TimedOut => return "timed_out",
+            Self::Stopping => return "stopping",
+            Self::Io(error) => error,
+        };
+        match tls_error(error) {
+            None => "io_error",
+            Some(rustls::Error::NoCertificatesPresented) => "no_client_certificate",
+            Some(rustls::Error::InvalidCertificate(_)) => "bad_client_certificate",
+            Some(rustls::Error::AlertReceived(_)) => "client_refused",
+            Some(rustls::Error::PeerIncompatible(_)) => "incompatible",
+            Some(_) => "protocol_error",
+        }
+    }
+}
+
+/// Why TLS cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// Nobody can say which clients to trust.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+    /// The TLS library does not do what is asked.
+    #[error("could not set up TLS")]
+    Library(#[from] rustls::Error),
+}
+
+impl TlsError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Trust(error) => error.hint(),
+            Self::Library(_) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chacha_is_preferred_by_those_who_name_it_first() {
+        use CipherSuite as Suite;
+        let (aes, chacha) = (
+            Suite::TLS13_AES_128_GCM_SHA256,
+            Suite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+        );
+        for (offered, expected) in [
+            (&[chacha, aes][..], true),
+            (&[Suite::Unknown(0x5a5a), chacha, aes], true),
+            (&[aes, chacha], false),
+            (&[Suite::Unknown(0x5a5a)], false),
+            (&[], false),
+        ] {
+            assert_eq!(prefers_chacha(offered), expected, "{offered:?}");
+        }
+    }
+
+    #[test]
+    fn the_fastest_suite_of_each_version_comes_first() {
+        let suites = provider().cipher_suites;
+        let first = |tls13: bool| {
+            let suite = suites.iter().find(|s| s.tls13().is_some() == tls13);
+            suite.map(SupportedCipherSuite::suite)
+        };
+        assert_eq!(first(true), Some(CipherSuite::TLS13_AES_128_GCM_SHA256));
+        let ecdsa = CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256;
+        assert_eq!(first(false), Some(ecdsa));
+    }
 }

@@ -42,6 +42,18 @@ const KEPT_OF_PROXIES: [HeaderName; 5] = [
     X_FORWARDED_PROTO,
 ];
 
+/// What only a proxy says, whatever follows: also who the client is by its certificate,
+/// ours (RFC 9440 and `X-Client-Cert-…`) and by the names that other proxies use.
+const CLAIMS_BEGIN: [&str; 5] = [
+    "x-forwarded-",
+    "client-cert",
+    "x-client-cert",
+    "ssl-client-",
+    "x-ssl-client-",
+];
+
+const CLAIMS: [&str; 2] = ["forwarded", "x-real-ip"];
+
 /// What means nothing, or harm, after a body.
 const NEVER_TRAILERS: [HeaderName; 9] = [
     AUTHORIZATION,
@@ -122,6 +134,11 @@ pub(super) fn set_forwarded(
     headers.entry(X_FORWARDED_PROTO).or_insert(scheme);
     let port = HeaderValue::from(connection.local.port());
     headers.entry(X_FORWARDED_PORT).or_insert(port);
+    if let Some(tls) = &connection.tls {
+        for (name, value) in tls.client_headers() {
+            headers.insert(name, value.clone());
+        }
+    }
 }
 
 /// Adds an element to the end of a list in a header, which becomes one line.
@@ -180,18 +197,19 @@ pub(super) fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
-/// Whether a header claims what only a proxy may say. Underscores count as
-/// hyphens, since CGI and its heirs cannot tell them apart.
+/// Whether a header claims what only a proxy may say. All but letters and digits
+/// counts as hyphens, since CGI and its heirs cannot tell them apart.
 fn is_claim(name: &HeaderName) -> bool {
     let name = name.as_str();
-    let is = |wanted: &str| {
+    let begins = |wanted: &str| {
         name.len() >= wanted.len()
             && name
                 .bytes()
                 .zip(wanted.bytes())
-                .all(|(a, b)| a == b || (a == b'_' && b == b'-'))
+                .all(|(a, b)| a == b || (b == b'-' && !a.is_ascii_alphanumeric()))
     };
-    is("x-forwarded-") || name == "forwarded" || (is("x-real-ip") && name.len() == 9)
+    let is = |wanted: &str| name.len() == wanted.len() && begins(wanted);
+    CLAIMS_BEGIN.into_iter().any(begins) || CLAIMS.into_iter().any(is)
 }
 
 fn tokens<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
@@ -324,6 +342,33 @@ mod tests {
     }
 
     #[test]
+    fn a_claim_is_one_however_it_is_spelled() {
+        for (name, claim) in [
+            ("client-cert", true),
+            ("client_cert", true),
+            ("client.cert", true),
+            ("client-cert-chain", true),
+            ("x-client-cert-fingerprint", true),
+            ("x_client_cert_san", true),
+            ("x!client~cert", true),
+            ("x-ssl-client-verify", true),
+            ("ssl_client_s_dn", true),
+            ("x-forwarded-client-cert", true),
+            ("forwarded", true),
+            ("x.real.ip", true),
+            // what means something else
+            ("client", false),
+            ("clientxcert", false),
+            ("x-client-version", false),
+            ("forwarded-by", false),
+            ("x-real-ips", false),
+            ("ssl", false),
+        ] {
+            assert_eq!(is_claim(&HeaderName::from_static(name)), claim, "{name}");
+        }
+    }
+
+    #[test]
     fn what_a_trusted_proxy_says_is_kept_and_it_is_added() {
         let mut headers = map(&[
             ("x-forwarded-for", "10.0.0.1"),
@@ -363,6 +408,7 @@ mod tests {
             ("host", "evil.test"),
             ("x-forwarded-for", "10.0.0.1"),
             ("x_real_ip", "10.0.0.1"),
+            ("client_cert", ":AAAA:"),
             ("connection", "upgrade"),
             ("authorization", "Basic x"),
         ]);

@@ -5,20 +5,25 @@ use std::sync::Arc;
 
 use certmint::certificates::{CertificateTable, SourceId};
 use certmint::key::KeyType;
-use certmint::settings::{Content, Limits};
+use certmint::settings::Content;
 use rustls::{AlertDescription, HandshakeKind, NamedGroup, ProtocolVersion};
 
 use super::pki::Pki;
-use super::site::{Site, curl, read_to_close, read_until, source};
+use super::site::{Site, anywhere, curl, read_to_close, read_until, source};
 use crate::support::{Output, TestEnv, tool};
 
 /// `openssl s_client` to the site, ended by an empty standard input.
 fn s_client(env: &TestEnv, site: &Site, args: &[&str]) -> Output {
+    s_client_sending(env, site, args, "")
+}
+
+pub(super) fn s_client_sending(env: &TestEnv, site: &Site, args: &[&str], input: &str) -> Output {
     let openssl = tool("openssl").unwrap();
     let address = site.address.to_string();
     let root = site.root_pem.to_str().unwrap();
     let always = ["s_client", "-connect", &address, "-CAfile", root];
-    env.command(openssl, always.iter().chain(args)).run()
+    let run = env.command(openssl, always.iter().chain(args));
+    run.stdin(input).run()
 }
 
 #[test]
@@ -46,6 +51,78 @@ fn openssl_verifies_the_chain_over_tls_1_2_and_1_3_and_nothing_older() {
     }
 }
 
+/// What a scanner would find: ECDHE and AEAD, and nothing else.
+#[test]
+fn openssl_finds_only_forward_secret_aead_ciphers_and_strong_groups() {
+    let Some(_) = tool("openssl") else { return };
+    let env = TestEnv::new();
+    let site = Site::page(&env);
+    let both = [
+        site.pki.leaf(KeyType::Rsa2048, &["localhost"]),
+        site.pki.leaf(KeyType::P256, &["localhost"]),
+    ];
+    site.table.replace(source(), &both).unwrap();
+    let agrees = |args: &[&str]| {
+        let args = [&["-servername", "localhost"][..], args].concat();
+        let said = s_client(&env, &site, &args);
+        !said.stdout().contains("Cipher is (NONE)") && said.stdout().contains("Cipher is")
+    };
+    for cipher in [
+        "ECDHE-ECDSA-AES128-GCM-SHA256",
+        "ECDHE-ECDSA-AES256-GCM-SHA384",
+        "ECDHE-ECDSA-CHACHA20-POLY1305",
+        "ECDHE-RSA-AES128-GCM-SHA256",
+        "ECDHE-RSA-AES256-GCM-SHA384",
+        "ECDHE-RSA-CHACHA20-POLY1305",
+    ] {
+        assert!(agrees(&["-tls1_2", "-cipher", cipher]), "{cipher}");
+    }
+    for cipher in [
+        "TLS_AES_128_GCM_SHA256",
+        "TLS_AES_256_GCM_SHA384",
+        "TLS_CHACHA20_POLY1305_SHA256",
+    ] {
+        assert!(agrees(&["-tls1_3", "-ciphersuites", cipher]), "{cipher}");
+    }
+    for group in ["X25519", "P-256", "P-384"] {
+        for version in ["-tls1_2", "-tls1_3"] {
+            // In TLS 1.2 the groups bind an ECDSA key as well.
+            let rsa = "ECDHE-RSA-AES128-GCM-SHA256";
+            let args = [version, "-groups", group, "-cipher", rsa];
+            assert!(agrees(&args), "{version} {group}");
+        }
+    }
+    // Refused: no forward secrecy, no AEAD, anonymous, weak or odd.
+    for cipher in [
+        "kRSA:@SECLEVEL=0",
+        "DHE:@SECLEVEL=0",
+        "aNULL:@SECLEVEL=0",
+        "eNULL:@SECLEVEL=0",
+        "PSK:@SECLEVEL=0",
+        "SHA1:@SECLEVEL=0",
+        "SHA256:SHA384:!AESGCM:!CHACHA20:@SECLEVEL=0",
+        "AESCCM",
+        "ARIA:CAMELLIA:@SECLEVEL=0",
+    ] {
+        assert!(!agrees(&["-tls1_2", "-cipher", cipher]), "{cipher}");
+    }
+    for args in [
+        &["-tls1", "-cipher", "ALL:@SECLEVEL=0"][..],
+        &["-tls1_1", "-cipher", "ALL:@SECLEVEL=0"],
+        &["-tls1_3", "-ciphersuites", "TLS_AES_128_CCM_SHA256"],
+        &["-tls1_3", "-groups", "ffdhe2048"],
+        &[
+            "-tls1_2",
+            "-sigalgs",
+            "ECDSA+SHA1:RSA+SHA1",
+            "-cipher",
+            "ALL:@SECLEVEL=0",
+        ],
+    ] {
+        assert!(!agrees(args), "{args:?}");
+    }
+}
+
 #[test]
 fn a_modern_client_gets_tls_1_3_and_a_post_quantum_key_exchange() {
     let env = TestEnv::new();
@@ -69,8 +146,7 @@ fn an_unknown_name_is_refused_with_unrecognized_name() {
     table
         .replace(SourceId::new("a"), std::slice::from_ref(&bundle))
         .unwrap();
-    let (content, limits) = (Content::Page, Limits::default());
-    let site = Site::with_table(&env, pki, table, &bundle, content, limits);
+    let site = Site::with_table(&env, pki, table, &bundle, anywhere(Content::Page));
     for name in ["a.test", "x.w.test"] {
         site.handshake(name, "http/1.1").unwrap();
     }
@@ -93,8 +169,7 @@ fn a_client_that_names_nobody_gets_the_certificate_of_the_address() {
     table
         .replace(source(), std::slice::from_ref(&default))
         .unwrap();
-    let (content, limits) = (Content::Page, Limits::default());
-    let site = Site::with_table(&env, pki, table, &default, content, limits);
+    let site = Site::with_table(&env, pki, table, &default, anywhere(Content::Page));
     let serial = |args: &[&str]| {
         let out = s_client(&env, &site, args);
         let pem = certmint::bundle::Certificate::parse_pem(out.stdout().as_bytes()).unwrap();
@@ -205,8 +280,7 @@ fn plain_http_is_never_sent_to_a_host_that_is_not_ours() {
     table
         .replace(SourceId::new("a"), std::slice::from_ref(&bundle))
         .unwrap();
-    let (content, limits) = (Content::Page, Limits::default());
-    let site = Site::with_table(&env, pki, table, &bundle, content, limits);
+    let site = Site::with_table(&env, pki, table, &bundle, anywhere(Content::Page));
     for (host, status) in [
         ("host: a.test", "308"),
         ("host: A.TEST:80", "308"),

@@ -8,11 +8,12 @@ use tower_http::services::fs::ServeFileSystemResponseBody;
 
 use super::connection::Busy;
 use super::proxy::Answer;
+use super::telemetry::Seen;
 
 /// The body of an answer. The connection counts as busy until it is dropped.
 pub(super) struct Body {
     source: Source,
-    busy: Option<Busy>,
+    busy: Option<(Busy, Seen)>,
 }
 
 enum Source {
@@ -46,10 +47,18 @@ impl Body {
         Self::from_source(Source::File(body))
     }
 
-    /// This body, which keeps its connection busy.
-    pub(super) fn keeping(self, busy: Busy) -> Self {
+    /// Which upstream it comes from, if one.
+    pub(super) fn upstream_server(&self) -> Option<String> {
+        match &self.source {
+            Source::Upstream(answer) => Some(answer.server().to_string()),
+            Source::Bytes(_) | Source::File(_) => None,
+        }
+    }
+
+    /// This body, which keeps its connection busy and is seen.
+    pub(super) fn keeping(self, busy: Busy, seen: Seen) -> Self {
         Self {
-            busy: Some(busy),
+            busy: Some((busy, seen)),
             ..self
         }
     }
@@ -72,8 +81,11 @@ impl HttpBody for Body {
                 .poll_frame(cx)
                 .map_err(|e| BodyError(e.into())),
         };
-        if let Some(busy) = &mut self.busy {
+        if let Some((busy, seen)) = &mut self.busy {
             busy.is_ours(frame.is_pending());
+            if let Poll::Ready(Some(Ok(frame))) = &frame {
+                seen.sent(frame.data_ref().map_or(0, Bytes::len));
+            }
         }
         frame
     }

@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures_util::task::AtomicWaker;
 use http::{Request, Version};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -22,11 +23,10 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use tokio_rustls::server::TlsStream;
 
-use super::accept::Serving;
+use super::accept::{Place, Serving};
 use super::respond::Handler;
 use super::tls::TlsSession;
 use crate::settings::Limits;
@@ -36,6 +36,25 @@ const MAX_HEADER: usize = 64 * 1024;
 
 /// Most requests at the same time on one HTTP/2 connection.
 const MAX_STREAMS: u32 = 128;
+
+/// What one HTTP/2 request may send ahead of whoever takes its body, in bytes.
+const STREAM_WINDOW: u32 = 256 * 1024;
+
+/// What all requests of an HTTP/2 connection together may send ahead, in bytes.
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+
+/// What of one answer may wait for an HTTP/2 client to take it, in bytes.
+const MAX_UNSENT: usize = 256 * 1024;
+
+/// HTTP/2 requests that may be taken back before we have so much as looked at them
+/// (CVE-2023-44487), and requests that we may have to reset for their faults: past
+/// either the connection is ended.
+const MAX_EARLY_RESETS: usize = 20;
+const MAX_FAULTY_STREAMS: usize = 128;
+
+/// HTTP/2 requests that may be taken back unanswered, less those that were answered;
+/// past it the connection is cut. Each has cost the upstream a request.
+const MAX_ABANDONED: u32 = 200;
 
 /// How long an idle connection may take to say goodbye.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -55,6 +74,11 @@ pub(super) fn http_builder() -> HttpBuilder {
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(MAX_STREAMS)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buf_size(MAX_UNSENT)
+        .max_pending_accept_reset_streams(MAX_EARLY_RESETS)
+        .max_local_error_reset_streams(MAX_FAULTY_STREAMS)
         .max_header_list_size(u32::try_from(MAX_HEADER).unwrap_or(u32::MAX));
     builder
 }
@@ -87,24 +111,31 @@ impl Connection {
 /// Serves HTTP until the connection ends, idles too long, or is to stop.
 pub(super) async fn serve(
     io: Io,
-    permit: OwnedSemaphorePermit,
+    place: Place,
     connection: Arc<Connection>,
     handler: Arc<Handler>,
     serving: &Serving,
 ) -> Result<(), BoxError> {
     let activity = Arc::new(Activity::new());
+    let _listed = serving.idlers.list(&activity);
     let io = Transport {
         io,
         activity: Arc::clone(&activity),
-        _permit: permit,
+        _place: place,
     };
     let requests = Arc::clone(&activity);
+    let (gate, witness) = (Arc::clone(&serving.gate), serving.witness.clone());
     let service = service_fn(move |request: Request<Incoming>| {
-        let busy = Busy::begin(&requests, request.version());
+        let mut busy = Busy::begin(&requests, request.version());
+        let mut seen = witness.request(&request, &connection);
         let (handler, connection) = (Arc::clone(&handler), Arc::clone(&connection));
+        let gate = Arc::clone(&gate);
         async move {
-            let response = handler.respond(request, &connection).await;
-            Ok::<_, Infallible>(response.map(|body| body.keeping(busy)))
+            let response = handler.respond(request, &connection, &gate).await;
+            busy.answered();
+            let status = response.status().as_u16();
+            seen.answered(status, || response.body().upstream_server());
+            Ok::<_, Infallible>(response.map(|body| body.keeping(busy, seen)))
         }
     });
     let http = serving
@@ -156,6 +187,12 @@ pub(super) struct Activity {
     http2: AtomicBool,
     /// The kernel takes no more bytes: the client is slow.
     blocked: AtomicBool,
+    /// HTTP/2 requests that were taken back, less those that were answered.
+    abandoned: AtomicU32,
+    /// Somebody else needs the place.
+    dismissed: AtomicBool,
+    /// Wakes the connection for what another task noted above.
+    waker: AtomicWaker,
 }
 
 impl Activity {
@@ -171,7 +208,30 @@ impl Activity {
             header_since: AtomicU64::new(0),
             http2: AtomicBool::new(false),
             blocked: AtomicBool::new(false),
+            abandoned: AtomicU32::new(0),
+            dismissed: AtomicBool::new(false),
+            waker: AtomicWaker::new(),
         }
+    }
+
+    /// Since when nothing has been asked for; `None` while something is.
+    pub(super) fn idle_since(&self) -> Option<Instant> {
+        let is_idle = self.in_flight.load(Relaxed) == 0
+            && self.header_since.load(Relaxed) == Self::NONE
+            && !self.blocked.load(Relaxed);
+        let since = Duration::from_millis(self.idle_since.load(Relaxed));
+        is_idle.then(|| self.start + since)
+    }
+
+    /// Asks an idle connection to leave.
+    pub(super) fn dismiss(&self) {
+        self.dismissed.store(true, Relaxed);
+        self.waker.wake();
+    }
+
+    /// Whether the client only ever asks for things to take it back.
+    fn is_abused(&self) -> bool {
+        self.abandoned.load(Relaxed) > MAX_ABANDONED
     }
 
     fn now(&self) -> u64 {
@@ -219,6 +279,7 @@ impl Activity {
 pub(super) struct Busy {
     activity: Arc<Activity>,
     ours: bool,
+    answered: bool,
 }
 
 impl Busy {
@@ -230,7 +291,20 @@ impl Busy {
         Self {
             activity: Arc::clone(activity),
             ours: true,
+            answered: false,
         }
+    }
+
+    /// There is an answer: its header is the client's to take.
+    fn answered(&mut self) {
+        self.answered = true;
+        let fewer = |abandoned: u32| abandoned.checked_sub(1);
+        // None abandoned is no reason to be lenient later.
+        let _ = self
+            .activity
+            .abandoned
+            .fetch_update(Relaxed, Relaxed, fewer);
+        self.is_ours(false);
     }
 
     /// Whether the next part of the answer is ours to make; if not, the client has
@@ -255,6 +329,12 @@ impl Drop for Busy {
         }
         self.activity.idle_since.store(self.activity.now(), Relaxed);
         self.activity.in_flight.fetch_sub(1, Relaxed);
+        if !self.answered && self.activity.http2.load(Relaxed) {
+            self.activity.abandoned.fetch_add(1, Relaxed);
+            if self.activity.is_abused() {
+                self.activity.waker.wake();
+            }
+        }
     }
 }
 
@@ -286,6 +366,17 @@ impl<'a> Watchdog<'a> {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Verdict {
+        self.activity.waker.register(cx.waker());
+        if self.activity.is_abused() {
+            tracing::debug!("a client takes back what it asks for, again and again");
+            return Verdict::Leave;
+        }
+        let dismissed = self.activity.dismissed.swap(false, Relaxed);
+        if dismissed && !self.leaving && self.activity.idle_since().is_some() {
+            self.leaving = true;
+            self.timer.as_mut().reset(Instant::now() + FAREWELL);
+            return Verdict::SayGoodbye;
+        }
         loop {
             let deadline = self.activity.deadline(self.limits);
             if !self.leaving
@@ -324,7 +415,7 @@ pub(super) enum Io {
 struct Transport {
     io: Io,
     activity: Arc<Activity>,
-    _permit: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 impl AsyncRead for Transport {

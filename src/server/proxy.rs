@@ -30,7 +30,8 @@ use tokio::time::{Instant, timeout_at};
 
 use super::body::{Body, BodyError};
 use super::connection::Connection;
-use super::respond::text;
+use super::gate::Refusal;
+use super::respond::{linger, text};
 use super::{ServerError, Tasks};
 use crate::finding::words::causes;
 use crate::net::roots::Roots;
@@ -50,6 +51,8 @@ pub(super) struct Proxy {
     turn: AtomicUsize,
     answer: Duration,
     stall: Duration,
+    /// Longest body of a request, in bytes.
+    longest: u64,
     tasks: Tasks,
 }
 
@@ -75,7 +78,7 @@ impl Proxy {
             let file = upstream.roots().map(|path| Roots::File(path.to_owned()));
             let roots = file.unwrap_or_default().load();
             let roots = roots.map_err(ServerError::UpstreamRoots)?;
-            Some(UpstreamTls::new(roots).map_err(ServerError::Tls)?)
+            Some(UpstreamTls::new(roots).map_err(super::TlsError::Library)?)
         } else {
             None
         };
@@ -90,6 +93,7 @@ impl Proxy {
             turn: AtomicUsize::new(0),
             answer: limits.upstream_answer,
             stall: limits.stall,
+            longest: limits.body,
             tasks: tasks.clone(),
         })
     }
@@ -118,14 +122,20 @@ impl Proxy {
             .upgrade
             .is_some()
             .then(|| hyper::upgrade::on(&mut request));
+        let version = request.version();
         let (parts, body) = request.into_parts();
         let progress = Arc::new(Progress::new());
-        let body = Outgoing::new(body, self.stall, &progress);
+        let body = Outgoing::new(body, self.stall, self.longest, &progress);
         let request = Request::from_parts(parts, body);
         let answered = self.ask(request, &asked, &progress).await;
         let passed = answered
             .and_then(|(response, lease)| self.pass_back(response, lease, &asked, client_side));
-        passed.unwrap_or_else(|failure| refuse(&failure))
+        passed.unwrap_or_else(|failure| {
+            if let Some(rest) = progress.surplus() {
+                linger(rest);
+            }
+            refuse(&failure, version)
+        })
     }
 
     /// What the client asked for, unless it would leave an upstream's prefix.
@@ -282,6 +292,7 @@ impl Proxy {
         };
         match answered {
             Ok(response) => Ok((response, channel)),
+            Err(_) if progress.is_too_long() => Err(Broken::TooLong),
             Err(mut error) => Err(match error.take_message() {
                 Some(request) => Broken::Unsent(Box::new(request), error.into_error()),
                 None => Broken::Sent(error.into_error()),
@@ -328,7 +339,10 @@ impl Proxy {
         Ok(response.map(|body| Body::upstream(Answer::new(body, lease))))
     }
 
-    /// Carries bytes both ways until both sides have closed.
+    /// Carries bytes both ways until both sides have closed. Silence does not end it:
+    /// a WebSocket may have nothing to say for hours. A peer that is gone is found by
+    /// the kernel's keepalive, and a tunnel keeps its place among the connections of
+    /// its client and of the listener until it ends, or a stop's drain limit passes.
     fn tunnel(&self, client_side: OnUpgrade, upstream_side: OnUpgrade, lease: Lease) {
         let carry = async move {
             let _load = lease;
@@ -350,8 +364,12 @@ impl Proxy {
     /// Remembers a failure and tells the log.
     fn note(&self, backend: &Backend, failure: &Failure) {
         let upstream = &backend.server;
-        if let Failure::Client(error) = failure {
-            return tracing::debug!("a client did not finish its request: {}", causes(error));
+        match failure {
+            Failure::Client(error) => {
+                return tracing::debug!("a client did not finish its request: {}", causes(error));
+            }
+            Failure::TooLong => return tracing::debug!("a request was cut: {failure}"),
+            _ => {}
         }
         if let Some(more) = backend.trouble.admit() {
             tracing::warn!(
@@ -461,8 +479,9 @@ fn is_among(chosen: &HeaderValue, asked: Option<&HeaderValue>) -> bool {
 }
 
 /// Tells the client in general what the log was told in particular.
-fn refuse(failure: &Failure) -> Response<Body> {
+fn refuse(failure: &Failure, version: Version) -> Response<Body> {
     let (status, words) = match failure {
+        Failure::TooLong => return Refusal::BodyTooLong.answer(version),
         Failure::Client(_) => (
             StatusCode::REQUEST_TIMEOUT,
             "the body of the request did not arrive",
@@ -513,12 +532,15 @@ enum Broken {
     Unsent(Box<Request<Outgoing>>, hyper::Error),
     Sent(hyper::Error),
     Slow,
+    /// The client's body did not end in time to be let through.
+    TooLong,
 }
 
 impl From<Broken> for Failure {
     fn from(broken: Broken) -> Self {
         match broken {
             Broken::Slow => Self::Slow,
+            Broken::TooLong => Self::TooLong,
             Broken::Unsent(_, error) | Broken::Sent(error) if is_client_fault(&error) => {
                 Self::Client(error)
             }
@@ -536,6 +558,9 @@ enum Failure {
     /// The client stopped sending its body.
     #[error("the client's body ended early")]
     Client(#[source] hyper::Error),
+    /// The client's body is longer than [`Limits::body`].
+    #[error("the client's body is too long")]
+    TooLong,
     /// It was there, but what it said is not an answer.
     #[error("no usable answer")]
     Broken(#[source] hyper::Error),

@@ -96,6 +96,12 @@ impl Redirector {
         response
     }
 
+    /// Whether a CA looks at an open challenge.
+    pub(super) fn is_validation<B>(&self, request: &Request<B>) -> bool {
+        let token = request.uri().path().strip_prefix(HTTP_PREFIX);
+        token.is_some_and(|token| self.duties.challenges.http_answer(token).is_some())
+    }
+
     /// The answer to a validation of an open challenge, whatever the host.
     fn challenge(&self, request: &Request<()>) -> Option<Response<Body>> {
         let token = request.uri().path().strip_prefix(HTTP_PREFIX)?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::header::{
     ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, HeaderValue,
-    LOCATION,
+    LOCATION, STRICT_TRANSPORT_SECURITY,
 };
 use http::uri::Authority;
 use http::{Method, Request, Response, StatusCode, Version};
@@ -16,6 +16,7 @@ use super::admin::Admin;
 use super::body::Body;
 use super::connection::Connection;
 use super::files::Files;
+use super::gate::{Gate, Refusal};
 use super::page::Page;
 use super::proxy::Proxy;
 use super::redirect::Redirector;
@@ -24,6 +25,9 @@ use crate::certificates::{Asked, Certificates};
 /// Most of an unwanted body that is read, in bytes, and for how long.
 const DISCARDED: usize = 64 * 1024;
 const DISCARDED_WITHIN: Duration = Duration::from_secs(1);
+
+/// How long a client may go on sending what has already been refused.
+const LINGER: Duration = Duration::from_secs(5);
 
 /// Whoever answers a listener's requests.
 #[derive(Debug)]
@@ -45,9 +49,25 @@ impl Handler {
         &self,
         request: Request<Incoming>,
         connection: &Connection,
+        gate: &Gate,
     ) -> Response<Body> {
         let head = request.method() == Method::HEAD;
-        let response = self.answer(request, connection).await;
+        let host = check(&request);
+        let strict = strict_transport(&host, connection);
+        let admitted = if self.is_free(&request) {
+            Ok(())
+        } else {
+            gate.check(&request, connection)
+        };
+        let mut response = match admitted {
+            Ok(()) => self.answer(request, host, connection).await,
+            Err(refusal) => refuse(request, refusal).await,
+        };
+        if let Some(strict) = strict {
+            // An upstream that sends its own knows better.
+            let headers = response.headers_mut();
+            headers.entry(STRICT_TRANSPORT_SECURITY).or_insert(strict);
+        }
         if head {
             without_body(response)
         } else {
@@ -55,8 +75,24 @@ impl Handler {
         }
     }
 
-    async fn answer(&self, request: Request<Incoming>, connection: &Connection) -> Response<Body> {
-        let host = match check(&request) {
+    /// Whether no limit holds: a program that watches the server, or a CA that looks
+    /// at an open challenge.
+    fn is_free<B>(&self, request: &Request<B>) -> bool {
+        match self {
+            Self::Admin(_) => true,
+            Self::Redirect(redirector) => redirector.is_validation(request),
+            _ => false,
+        }
+    }
+
+    async fn answer(
+        &self,
+        request: Request<Incoming>,
+        host: Checked,
+        connection: &Connection,
+    ) -> Response<Body> {
+        let directed = host.and_then(|host| check_direction(host, connection));
+        let host = match directed {
             Ok(host) => host,
             Err(mut refusal) => {
                 if request.version() != Version::HTTP_2 {
@@ -75,13 +111,33 @@ impl Handler {
             Self::Redirect(redirector) => {
                 redirector.respond(&discard_body(request).await, host.as_ref(), connection)
             }
-            Self::Admin(admin) => admin.respond(&discard_body(request).await),
+            Self::Admin(admin) => admin.respond(&discard_body(request).await).await,
             Self::SwitchToTls(certificates) => {
                 let request = discard_body(request).await;
                 switch_to_tls(&request, host.as_ref(), connection, certificates.as_deref())
             }
         }
     }
+}
+
+/// Answers a request that a limit stands against.
+async fn refuse(request: Request<Incoming>, refusal: Refusal) -> Response<Body> {
+    let answer = refusal.answer(request.version());
+    match refusal {
+        Refusal::TooOften(_) => _ = discard_body(request).await,
+        // A client that expects 100 has not sent its body yet, and need not.
+        Refusal::BodyTooLong if request.headers().contains_key(EXPECT) => {}
+        Refusal::BodyTooLong => linger(request.into_body()),
+    }
+    answer
+}
+
+/// Goes on reading a body beside the answer to it, for a while. Most clients look for
+/// an answer only when they cannot send any more, and one that is still sending when
+/// the connection closes loses the answer (RFC 9112 §9.6).
+pub(super) fn linger(mut body: Incoming) {
+    let reading = async move { while let Some(Ok(_)) = body.frame().await {} };
+    tokio::spawn(tokio::time::timeout(LINGER, reading));
 }
 
 /// Reads away a body that nobody wants, when it is short: an answer that comes
@@ -116,9 +172,12 @@ fn without_body(response: Response<Body>) -> Response<Body> {
     response
 }
 
+/// The host that is asked for, or why there is no answer.
+type Checked = Result<Option<Authority>, Box<Response<Body>>>;
+
 /// Refuses what no handler should see, and finds the host that is asked for;
 /// only HTTP/1.0 may name none.
-fn check<B>(request: &Request<B>) -> Result<Option<Authority>, Box<Response<Body>>> {
+fn check<B>(request: &Request<B>) -> Checked {
     let bad = |reason| Box::new(text(StatusCode::BAD_REQUEST, reason));
     if request.method() == Method::CONNECT || request.method() == Method::TRACE {
         let mut refusal = text(StatusCode::NOT_IMPLEMENTED, "this method is not supported");
@@ -162,6 +221,34 @@ fn check<B>(request: &Request<B>) -> Result<Option<Authority>, Box<Response<Body
         return Err(bad("the host's port is none"));
     }
     Ok(host)
+}
+
+/// Refuses a request that belongs on another connection: for a host that this one's
+/// certificate does not speak for (RFC 9110 §15.5.20), as HTTP/2 clients send when
+/// they share connections and others when they hide whom they ask for; and of a
+/// client who would not be let in any more.
+fn check_direction(host: Option<Authority>, connection: &Connection) -> Checked {
+    let Some(tls) = &connection.tls else {
+        return Ok(host);
+    };
+    let local = connection.local.ip();
+    let misdirected = |words| Err(Box::new(text(StatusCode::MISDIRECTED_REQUEST, words)));
+    match &host {
+        Some(host) if !tls.answers_for(host.host(), local) => {
+            misdirected("this connection's certificate is not one for the host asked for")
+        }
+        _ if !tls.is_still_trusted() => {
+            misdirected("the client's certificate is not trusted any more; connect anew")
+        }
+        _ => Ok(host),
+    }
+}
+
+/// What is said of https for the host asked for, where that is due.
+fn strict_transport(host: &Checked, connection: &Connection) -> Option<HeaderValue> {
+    let host = host.as_ref().ok()?.as_ref()?;
+    let tls = connection.tls.as_ref()?;
+    tls.strict_transport(host.host()).cloned()
 }
 
 /// The request's place at https on `port`, when its host is one of ours.

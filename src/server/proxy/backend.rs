@@ -176,6 +176,11 @@ impl Lease {
             load,
         }
     }
+
+    /// Who is connected to.
+    pub(super) fn server(&self) -> &UpstreamServer {
+        &self.load.0.server
+    }
 }
 
 impl Drop for Lease {

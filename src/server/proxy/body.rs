@@ -3,8 +3,8 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use tokio::time::{Instant, Sleep};
 use super::backend::Lease;
 use super::headers::clean_trailers;
 use crate::server::body::BodyError;
+use crate::settings::UpstreamServer;
 
 /// Whose turn it is while a body is sent.
 #[derive(Debug)]
@@ -22,6 +23,10 @@ pub(super) struct Progress {
     /// When the upstream took the last part, in milliseconds after `start`;
     /// [`Self::CLIENT`] while the client owes the next.
     handed_over: AtomicU64,
+    /// The client sent more than it may.
+    too_long: AtomicBool,
+    /// What is left of a body that is too long.
+    surplus: Mutex<Option<Incoming>>,
 }
 
 impl Progress {
@@ -31,7 +36,25 @@ impl Progress {
         Self {
             start: Instant::now(),
             handed_over: AtomicU64::new(0),
+            too_long: AtomicBool::new(false),
+            surplus: Mutex::new(None),
         }
+    }
+
+    /// Whether the body was cut because it is too long.
+    pub(super) fn is_too_long(&self) -> bool {
+        self.too_long.load(Ordering::Acquire)
+    }
+
+    /// What is left of a body that was cut.
+    pub(super) fn surplus(&self) -> Option<Incoming> {
+        let mut surplus = self.surplus.lock().unwrap_or_else(PoisonError::into_inner);
+        surplus.take()
+    }
+
+    fn cut(&self, rest: Option<Incoming>) {
+        *self.surplus.lock().unwrap_or_else(PoisonError::into_inner) = rest;
+        self.too_long.store(true, Ordering::Release);
     }
 
     /// Since when the upstream is to answer or to take more; `None` while the
@@ -54,10 +77,13 @@ impl Progress {
 }
 
 /// The client's body on its way to the upstream. Ends with an error when the
-/// client sends nothing for too long.
+/// client sends nothing for too long or sends too much, so that what the upstream got
+/// is seen to be a part.
 #[derive(Debug)]
 pub(super) struct Outgoing {
     body: Option<Incoming>,
+    /// Bytes that may still come.
+    left: u64,
     stall: Duration,
     /// Runs while we wait for the client; most requests never need it.
     timer: Option<Pin<Box<Sleep>>>,
@@ -65,9 +91,15 @@ pub(super) struct Outgoing {
 }
 
 impl Outgoing {
-    pub(super) fn new(body: Incoming, stall: Duration, progress: &Arc<Progress>) -> Self {
+    pub(super) fn new(
+        body: Incoming,
+        stall: Duration,
+        longest: u64,
+        progress: &Arc<Progress>,
+    ) -> Self {
         Self {
             body: Some(body),
+            left: longest,
             stall,
             timer: None,
             progress: Arc::clone(progress),
@@ -78,6 +110,7 @@ impl Outgoing {
     pub(super) fn without_bytes(&self) -> Self {
         Self {
             body: None,
+            left: 0,
             stall: self.stall,
             timer: None,
             progress: Arc::clone(&self.progress),
@@ -99,6 +132,17 @@ impl HttpBody for Outgoing {
         if let Poll::Ready(frame) = Pin::new(body).poll_frame(cx) {
             self.timer = None;
             self.progress.upstreams_turn();
+            let length = match &frame {
+                Some(Ok(frame)) => frame.data_ref().map_or(0, |data| data.len() as u64),
+                _ => 0,
+            };
+            let Some(left) = self.left.checked_sub(length) else {
+                let rest = self.body.take();
+                self.progress.cut(rest);
+                let words = "the client sent more than it may";
+                return Poll::Ready(Some(Err(BodyError(words.into()))));
+            };
+            self.left = left;
             let frame = frame.map(|frame| match frame {
                 Ok(frame) => Ok(without_framing(frame)),
                 Err(error) => Err(BodyError(error.into())),
@@ -132,15 +176,17 @@ impl HttpBody for Outgoing {
 #[derive(Debug)]
 pub(in crate::server) struct Answer {
     body: Incoming,
-    _lease: Lease,
+    lease: Lease,
 }
 
 impl Answer {
     pub(super) fn new(body: Incoming, lease: Lease) -> Self {
-        Self {
-            body,
-            _lease: lease,
-        }
+        Self { body, lease }
+    }
+
+    /// Who sends it.
+    pub(in crate::server) fn server(&self) -> &UpstreamServer {
+        self.lease.server()
     }
 }
 

@@ -1,6 +1,7 @@
 //! Challenges in a running server: port 80, `acme-tls/1`, and provisioning.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -9,8 +10,10 @@ use certmint::challenge::{Challenge, ChallengeKind, ChallengeTable, KeyAuthoriza
 use certmint::clock::{Clock, SystemClock};
 use certmint::identifier::Identifier;
 use certmint::key::KeyType;
-use certmint::server::{Ended, Listener, Provisioning, Redirect, Security, Server, Shutdown};
-use certmint::settings::{Content, Limits, ListenAddr, ListenerSettings};
+use certmint::server::{
+    Ended, Listener, Provisioning, Redirect, Security, Server, Shutdown, Telemetry,
+};
+use certmint::settings::{Content, Limits, ListenAddr, ListenerSettings, Rate};
 
 use super::http_page::Page;
 use super::pki::Pki;
@@ -36,14 +39,20 @@ impl Twin {
 
     /// On these ports of the loopback address.
     pub(crate) fn on(http: u16, https: u16) -> Self {
+        Self::with(http, https, &Limits::default())
+    }
+
+    fn with(http: u16, https: u16, limits: &Limits) -> Self {
         let certificates = Arc::new(CertificateTable::strict());
         let challenges = Arc::<ChallengeTable>::default();
         let provisioning = Provisioning::begun();
         let listener = |port, security| Listener {
             settings: ListenerSettings {
-                address: ListenAddr(SocketAddr::from(([127, 0, 0, 1], port))),
-                content: Content::Page,
-                limits: Limits::default(),
+                limits: limits.clone(),
+                ..ListenerSettings::new(
+                    ListenAddr(SocketAddr::from(([127, 0, 0, 1], port))),
+                    Content::Page,
+                )
             },
             security,
         };
@@ -63,7 +72,8 @@ impl Twin {
         ];
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let shutdown = Shutdown::new();
-        let server = Server::bind(listeners, &clock, shutdown.clone()).unwrap();
+        let server =
+            Server::bind(listeners, &clock, shutdown.clone(), &Telemetry::default()).unwrap();
         let addresses = server.addresses();
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
@@ -188,6 +198,35 @@ fn the_plain_port_answers_open_tokens_first_then_503_then_sends_to_https() {
 }
 
 #[test]
+fn no_rate_keeps_a_ca_from_an_open_challenge() {
+    let Some(_) = tool("curl") else { return };
+    let env = TestEnv::new();
+    let limits = Limits {
+        rate: Some(Rate {
+            per_second: NonZeroU32::MIN,
+            burst: NonZeroU32::MIN,
+        }),
+        ..Limits::default()
+    };
+    let twin = Twin::with(0, 0, &limits);
+    let open = [challenge(ChallengeKind::Http01, "a.test")];
+    twin.challenges.insert(&open).unwrap();
+    let path = format!("/.well-known/acme-challenge/{TOKEN}");
+    for _ in 0..5 {
+        twin.get(&env, "a.test", &path, &[]).has(" 200");
+    }
+    twin.get(&env, "a.test", "/", &[]).has(" 503");
+    let other = "/.well-known/acme-challenge/other";
+    let refused = |path| twin.get(&env, "a.test", path, &[]).head.contains(" 429");
+    assert!(refused("/") || refused("/") || refused("/"), "no limit");
+    assert!(
+        refused(other) || refused(other),
+        "a token that is not open is free"
+    );
+    twin.get(&env, "a.test", &path, &[]).has(" 200");
+}
+
+#[test]
 fn acme_tls_is_spoken_for_open_names_alone_and_never_carries_http() {
     let Some(_) = tool("openssl") else { return };
     let env = TestEnv::new();
@@ -256,14 +295,16 @@ fn a_redirect_to_no_listener_does_not_start() {
         to: 1,
     };
     let listener = Listener {
-        settings: ListenerSettings {
-            address: "127.0.0.1:0".parse().unwrap(),
-            content: Content::Page,
-            limits: Limits::default(),
-        },
+        settings: ListenerSettings::new("127.0.0.1:0".parse().unwrap(), Content::Page),
         security: Security::Redirect(redirect),
     };
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let error = Server::bind(vec![listener], &clock, Shutdown::new()).unwrap_err();
+    let error = Server::bind(
+        vec![listener],
+        &clock,
+        Shutdown::new(),
+        &Telemetry::default(),
+    )
+    .unwrap_err();
     assert_eq!(error.to_string(), "there is no listener 1 to redirect to");
 }

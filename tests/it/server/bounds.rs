@@ -143,30 +143,36 @@ fn http2_pings_do_not_keep_a_connection() {
 }
 
 #[test]
-fn past_the_limit_of_connections_clients_wait_their_turn() {
+fn past_the_limit_of_connections_clients_wait_for_those_that_are_busy() {
+    let backend = TcpListener::bind("127.0.0.1:0").unwrap();
     let limits = Limits {
         connections: 2,
         ..Limits::default()
     };
-    let site = Site::plain_with(Content::Page, limits);
+    let site = Site::plain_with(upstream(&backend), limits);
     let ask = || {
         let mut stream = site.connect();
         stream.write_all(GET.as_bytes()).unwrap();
         stream
     };
-    let mut first = ask();
-    let mut second = ask();
-    read_until(&mut first, "you");
-    read_until(&mut second, "you");
+    let _busy = [ask(), ask()];
+    let (mut behind, _) = backend.accept().unwrap();
+    let _other = backend.accept().unwrap();
     let mut third = ask();
     third
         .set_read_timeout(Some(Duration::from_millis(300)))
         .unwrap();
     let early = third.read(&mut [0; 1]);
     assert!(early.is_err(), "served past the limit");
-    drop(first);
-    third.set_read_timeout(Some(super::site::PATIENCE)).unwrap();
-    read_until(&mut third, "you");
+    behind
+        .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+        .unwrap();
+    // Its own answer comes by the connection that is free again, or by a new one.
+    behind
+        .set_read_timeout(Some(super::site::PATIENCE))
+        .unwrap();
+    read_until(&mut behind, "\r\n\r\n");
+    read_until(&mut behind, "\r\n\r\n");
 }
 
 #[test]

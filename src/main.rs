@@ -1,6 +1,7 @@
 //! Turns the process's arguments into an exit code; everything else is the library's.
 
 use std::io::IsTerminal;
+use std::net::TcpListener;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -51,5 +52,27 @@ fn host() -> Host {
             .to_string_lossy()
             .into_owned(),
         euid: rustix::process::geteuid().as_raw(),
+        sockets: inherited_sockets(),
     }
+}
+
+/// The sockets that a service manager has opened for us (`sd_listen_fds(3)`). The crate
+/// is the one place that makes descriptors of numbers; what is no TCP socket is left to
+/// whoever passed it.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one home of the process's surroundings"
+)]
+fn inherited_sockets() -> Vec<(String, TcpListener)> {
+    let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
+    let mut names = names.split(':');
+    let mut found = listenfd::ListenFd::from_env();
+    (0..found.len())
+        .filter_map(|place| {
+            let name = names.next().filter(|name| !name.is_empty());
+            let name = name.map_or_else(|| format!("{}", place + 3), str::to_owned);
+            let socket = found.take_tcp_listener(place).ok()??;
+            Some((name, socket))
+        })
+        .collect()
 }

@@ -13,7 +13,9 @@ use tokio_util::sync::CancellationToken;
 use super::ServeError;
 use crate::bundle::Certificate;
 use crate::clock::{self, Clock, Timestamp, rfc3339};
+use crate::event::{Event, Facts};
 use crate::identifier::summary;
+use crate::server::Telemetry;
 
 /// A running keeper.
 pub(super) struct Keeper {
@@ -62,19 +64,44 @@ impl Keeper {
 
 /// Says that the certificate served is not valid: at once, then hourly, for as long
 /// as it is so. Serving goes on, since a client may know better; silence would not.
+///
+/// An event comes as often, and already when only a twentieth of its life is left.
 #[derive(Debug, Default)]
 pub(super) struct ExpiryNotice {
     told: Option<Timestamp>,
+    warned: Option<Timestamp>,
+    id: String,
+    telemetry: Telemetry,
 }
 
 impl ExpiryNotice {
     const EVERY: clock::Duration = clock::Duration::hours(1);
 
+    /// How much of its life is left when its end is an event: one part of so many.
+    const LAST_PART: i32 = 20;
+
+    /// For what is served under `id`.
+    pub(super) fn new(id: &str, telemetry: &Telemetry) -> Self {
+        Self {
+            id: id.to_owned(),
+            telemetry: telemetry.clone(),
+            ..Self::default()
+        }
+    }
+
     /// To be called often; says something when it is time to.
     pub(super) fn tell(&mut self, serving: &Certificate, now: Timestamp) {
+        let life = serving.not_after() - serving.not_before();
+        if (serving.not_after() - now) * Self::LAST_PART > life {
+            self.warned = None;
+        } else if is_time(self.warned, now) {
+            self.warned = Some(now);
+            let facts = Facts::new(&self.id, serving);
+            self.telemetry.emit(&Event::CertificateExpiring(facts));
+        }
         if serving.is_valid_at(now) {
             self.told = None;
-        } else if self.is_time(now) {
+        } else if is_time(self.told, now) {
             self.told = Some(now);
             let names = summary(serving.names());
             if now < serving.not_before() {
@@ -107,12 +134,11 @@ impl ExpiryNotice {
             }
         }
     }
+}
 
-    /// A clock that jumped back does not silence the notice.
-    fn is_time(&self, now: Timestamp) -> bool {
-        self.told
-            .is_none_or(|told| now < told || now >= told + Self::EVERY)
-    }
+/// A clock that jumped back does not silence the notice.
+fn is_time(told: Option<Timestamp>, now: Timestamp) -> bool {
+    told.is_none_or(|told| now < told || now >= told + ExpiryNotice::EVERY)
 }
 
 /// How often the wall clock is looked at: it may jump, so no timer is set for a later

@@ -13,10 +13,13 @@ use super::keeper::{ExpiryNotice, pause_until};
 use crate::bundle::Certificate;
 use crate::certificates::{CertificateTable, SourceId};
 use crate::clock::{Clock, Timestamp, rfc3339};
+use crate::event::{Event, Facts, Issued, Moment};
 use crate::finding::words::causes;
 use crate::identifier::CertId;
+use crate::issuer::IssuerRef;
 use crate::renew::issuers::HomeIssuers;
 use crate::renew::{Done, Failure, Outcome, Renewal, Request, Trouble};
+use crate::server::Telemetry;
 use crate::server::watch::watch_paths;
 use crate::store::file::FileStore;
 use crate::store::{Store, Stored};
@@ -36,6 +39,9 @@ pub(super) struct Kept {
     id: CertId,
     /// It is not quite what was asked for: since when it may be replaced, due or not.
     replaceable: Option<Timestamp>,
+    /// Who issues it, as events name them.
+    source: String,
+    telemetry: Telemetry,
 }
 
 impl Kept {
@@ -44,6 +50,7 @@ impl Kept {
         table: Arc<CertificateTable>,
         store: FileStore,
         stored: &Stored,
+        telemetry: &Telemetry,
     ) -> Result<Self, ServeError> {
         let mut kept = Self {
             table,
@@ -51,8 +58,11 @@ impl Kept {
             store,
             id: stored.id.clone(),
             replaceable: None,
+            source: source_of(&stored.record.issuer),
+            telemetry: telemetry.clone(),
         };
         kept.swap(stored)?;
+        kept.telemetry.serves(kept.id.as_str(), &kept.serving, None);
         Ok(kept)
     }
 
@@ -76,6 +86,9 @@ impl Kept {
                 "certificate replaced"
             );
             self.serving = leaf.clone();
+            self.telemetry.serves(self.id.as_str(), leaf, None);
+            let facts = Facts::new(self.id.as_str(), leaf);
+            self.telemetry.emit(&Event::CertificateSwapped(facts));
         }
         Ok(())
     }
@@ -92,7 +105,7 @@ impl Kept {
         let mut changes = watch_paths(others.into_iter().chain([own]).collect());
         // What changed between loading and watching is told by nobody.
         self.reload();
-        let mut expiry = ExpiryNotice::default();
+        let mut expiry = ExpiryNotice::new(self.id.as_str(), &self.telemetry);
         loop {
             let serving = self.serving.clone();
             let renewing = self.renew(issuers(), &*clock);
@@ -132,13 +145,15 @@ impl Kept {
             } => {
                 tell_trouble(&self.id, &trouble);
                 self.replaceable = None;
+                self.source = source_of(&stored.record.issuer);
+                self.telemetry.emit(&issued(&stored, true));
                 if let Err(error) = self.swap(&stored) {
                     tracing::error!(id = %self.id, %error, "the renewed certificate cannot be served");
                 }
             }
             Done::Redeployed { trouble, .. } => tell_trouble(&self.id, &trouble),
             Done::Failed { error, retry_at } => {
-                self.tell_failure(&error);
+                self.tell_failure(&error, retry_at);
                 self.replaceable = self.replaceable.map(|_| retry_at.unwrap_or(now + RETRY));
                 return retry_at.map_or(RETRY, |retry| pause_until(retry, now));
             }
@@ -148,11 +163,27 @@ impl Kept {
             }
             Done::NotDue { .. } | Done::PutOff { .. } | Done::Kept | Done::WouldRenew(_) => {}
         }
+        self.plan(next);
         pause_until(next.min(self.replaceable.unwrap_or(next)), now)
     }
 
-    fn tell_failure(&self, error: &Failure) {
+    /// Shows when it is looked at next.
+    fn plan(&self, next: Timestamp) {
+        let next = next.min(self.replaceable.unwrap_or(next));
+        self.telemetry
+            .serves(self.id.as_str(), &self.serving, Some(next));
+    }
+
+    fn tell_failure(&self, error: &Failure, retry_at: Option<Timestamp>) {
         let (hint, error) = (error.hint(), causes(error));
+        self.telemetry.emit(&Event::CertificateFailed {
+            id: self.id.to_string(),
+            domain: self.serving.display_name(),
+            source: self.source.clone(),
+            is_renewal: true,
+            error: error.clone(),
+            retry_at: retry_at.map(Moment),
+        });
         tracing::warn!(id = %self.id, error, hint, "renewal failed; serving on");
     }
 
@@ -168,6 +199,23 @@ impl Kept {
             Err(error) => tracing::warn!(id = %self.id, %error, "serving on"),
         }
     }
+}
+
+/// Who issues, as events name them.
+pub(super) fn source_of(issuer: &IssuerRef) -> String {
+    match issuer {
+        IssuerRef::Private => "private".to_owned(),
+        IssuerRef::Acme(acme) => acme.directory.url().to_string(),
+    }
+}
+
+/// The event of a certificate that was issued just now.
+pub(super) fn issued(stored: &Stored, is_renewal: bool) -> Event {
+    Event::issued(Issued {
+        certificate: Facts::new(stored.id.as_str(), stored.bundle.leaf()),
+        source: source_of(&stored.record.issuer),
+        is_renewal,
+    })
 }
 
 fn tell_trouble(id: &CertId, trouble: &[Trouble]) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use super::kept::Kept;
+use super::kept::{Kept, issued};
 use super::{PrivateLeaf, ServeError};
 use crate::certificates::{CertificateTable, SourceId};
 use crate::clock::{Clock, Timestamp, rfc3339};
@@ -17,6 +17,7 @@ use crate::key::{Passphrase, PrivateKey};
 use crate::pki::CaPaths;
 use crate::renew::issuers::HomeIssuers;
 use crate::renew::{Failure, Issuers, obtain};
+use crate::server::Telemetry;
 use crate::store::file::FileStore;
 use crate::store::{Record, Store, Stored};
 
@@ -28,7 +29,11 @@ pub(super) struct Loaded {
 }
 
 /// Finds the certificate, or has it issued; a server never starts without one.
-pub(super) fn load(leaf: PrivateLeaf, clock: &Arc<dyn Clock>) -> Result<Loaded, ServeError> {
+pub(super) fn load(
+    leaf: PrivateLeaf,
+    clock: &Arc<dyn Clock>,
+    telemetry: &Telemetry,
+) -> Result<Loaded, ServeError> {
     let PrivateLeaf {
         home,
         id,
@@ -37,10 +42,10 @@ pub(super) fn load(leaf: PrivateLeaf, clock: &Arc<dyn Clock>) -> Result<Loaded, 
     } = leaf;
     let store = FileStore::open(&home, Arc::clone(clock))?;
     let issuers = HomeIssuers::new(home.clone(), passphrase.clone(), Arc::clone(clock));
-    let stored = find_or_issue(&store, &issuers, &id, profile, clock.now())?;
+    let stored = find_or_issue(&store, &issuers, &id, profile, clock.now(), telemetry)?;
     let table = Arc::new(CertificateTable::with_default(SourceId::new(id.as_str())));
     Ok(Loaded {
-        kept: Kept::new(table, store, &stored)?,
+        kept: Kept::new(table, store, &stored, telemetry)?,
         home,
         passphrase,
     })
@@ -52,6 +57,7 @@ fn find_or_issue(
     id: &CertId,
     profile: Profile,
     now: Timestamp,
+    telemetry: &Telemetry,
 ) -> Result<Stored, ServeError> {
     let _lock = store.lock_cert(id)?;
     let found = match store.load(id) {
@@ -82,11 +88,17 @@ fn find_or_issue(
             deploy_hook: None,
         },
     };
-    issue(store, issuers, id, &record).map_err(|source| ServeError::NoCertificate {
-        id: id.clone(),
-        within: None,
-        source: Box::new(source),
-    })
+    match issue(store, issuers, id, &record) {
+        Ok(stored) => {
+            telemetry.emit(&issued(&stored, found.is_some()));
+            Ok(stored)
+        }
+        Err(source) => Err(ServeError::NoCertificate {
+            id: id.clone(),
+            within: None,
+            source: Box::new(source),
+        }),
+    }
 }
 
 /// A certificate made with another life is kept until it is due.

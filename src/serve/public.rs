@@ -14,20 +14,21 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use super::kept::Kept;
+use super::kept::{Kept, issued};
 use super::{PublicLeaf, ServeError};
 use crate::acme::{AcmeError, Opener, Surroundings};
 use crate::bundle::Certificate;
 use crate::certificates::CertificateTable;
 use crate::challenge::ChallengeTable;
 use crate::clock::{self, Clock, Timestamp, rfc3339};
+use crate::event::{Event, Moment, Trigger};
 use crate::finding::words::causes;
 use crate::identifier::{Identifier, summary};
 use crate::issuer::{IssueError, Issuer, IssuerRef};
 use crate::key::PrivateKey;
 use crate::renew::issuers::HomeIssuers;
 use crate::renew::{Failure, obtain, record_failure};
-use crate::server::{Provisioning, Redirect};
+use crate::server::{Provisioning, Redirect, Telemetry};
 use crate::store::file::FileStore;
 use crate::store::{Attempts, Lock, Record, Store, StoreError, Stored};
 
@@ -39,6 +40,7 @@ pub(super) struct Prepared {
     leaf: PublicLeaf,
     store: FileStore,
     cached: Option<Stored>,
+    telemetry: Telemetry,
     /// Says that this server keeps the certificate fresh.
     _serving: Lock,
 }
@@ -47,7 +49,11 @@ pub(super) struct Prepared {
 pub(super) type First = oneshot::Sender<Result<Certificate, ServeError>>;
 
 /// Looks what is in the cache. Asks nobody.
-pub(super) fn prepare(leaf: PublicLeaf, clock: &Arc<dyn Clock>) -> Result<Prepared, ServeError> {
+pub(super) fn prepare(
+    leaf: PublicLeaf,
+    clock: &Arc<dyn Clock>,
+    telemetry: &Telemetry,
+) -> Result<Prepared, ServeError> {
     let store = FileStore::open(&leaf.cache_dir, Arc::clone(clock))?;
     let serving = store.lock_serving(&leaf.id)?;
     let serving = serving.ok_or_else(|| ServeError::KeptByAnother(leaf.id.clone()))?;
@@ -63,6 +69,7 @@ pub(super) fn prepare(leaf: PublicLeaf, clock: &Arc<dyn Clock>) -> Result<Prepar
         challenges: Arc::default(),
         provisioning: Provisioning::begun(),
         cached: found.filter(|_| unfit.is_none()),
+        telemetry: telemetry.clone(),
         leaf,
         store,
         _serving: serving,
@@ -119,7 +126,12 @@ impl Prepared {
             Some(stored) => stored.clone(),
             None => self.provision(openers, clock).await?,
         };
-        let mut kept = Kept::new(Arc::clone(&self.table), self.store.clone(), &stored)?;
+        let mut kept = Kept::new(
+            Arc::clone(&self.table),
+            self.store.clone(),
+            &stored,
+            &self.telemetry,
+        )?;
         if !self.leaf.is_exactly(&stored) {
             let attempts = self.store.attempts(&self.leaf.id)?;
             kept.replace_from(attempts.not_before.unwrap_or_else(|| clock.now()));
@@ -180,6 +192,10 @@ impl Prepared {
             directory = %self.leaf.issuer.directory,
             "obtaining the certificate"
         );
+        self.telemetry.emit(&Event::CertificateRequested {
+            domain: self.leaf.domain(),
+            trigger: Trigger::Start,
+        });
         // Taken for no answer when the deadline comes first.
         let _ = timeout_at(deadline, self.outwait_others(clock.now())).await;
         let (mut failures, mut last) = (0, None);
@@ -202,6 +218,7 @@ impl Prepared {
                 Next::In(pause) => pause,
             };
             failures += 1;
+            self.tell_failure(&failure, Some(clock.now() + pause));
             let (hint, error, seconds) = (failure.hint(), causes(&failure), pause.as_secs());
             tracing::warn!(%id, error, hint, "trying again in {seconds} s");
             last = Some(failure);
@@ -225,7 +242,9 @@ impl Prepared {
         let issuer = openers.next().open(&self.leaf.issuer)?;
         let key = PrivateKey::generate(self.leaf.profile.key_type)?;
         let record = self.leaf.record(found.as_ref());
-        obtain(store, &*issuer as &dyn Issuer, id, &record, key).await
+        let stored = obtain(store, &*issuer as &dyn Issuer, id, &record, key).await?;
+        self.telemetry.emit(&issued(&stored, found.is_some()));
+        Ok(stored)
     }
 
     /// A service manager that starts us again and again does not make us ask the CA
@@ -240,9 +259,21 @@ impl Prepared {
         }
     }
 
+    fn tell_failure(&self, failure: &Failure, retry_at: Option<Timestamp>) {
+        self.telemetry.emit(&Event::CertificateFailed {
+            id: self.leaf.id.to_string(),
+            domain: self.leaf.domain(),
+            source: self.leaf.issuer.directory.url().to_string(),
+            is_renewal: false,
+            error: causes(failure),
+            retry_at: retry_at.map(Moment),
+        });
+    }
+
     /// The error that ends the start, noted for the next one.
     fn refused(&self, source: Failure, gave_up: bool, now: Timestamp) -> ServeError {
         let id = &self.leaf.id;
+        self.tell_failure(&source, None);
         record_failure(&self.store, id, &source, true, None, now);
         ServeError::NoCertificate {
             id: id.clone(),
@@ -270,6 +301,12 @@ impl PublicLeaf {
             }
             found => Ok(found),
         }
+    }
+
+    /// Its first name.
+    fn domain(&self) -> String {
+        let first = self.profile.names.first();
+        first.map(ToString::to_string).unwrap_or_default()
     }
 
     /// Why what is kept cannot be served.

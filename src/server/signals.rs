@@ -38,6 +38,15 @@ impl Shutdown {
         Ok(shutdown)
     }
 
+    /// Stops with this one, and by itself without it. Forced they are together.
+    #[must_use]
+    pub fn child(&self) -> Self {
+        Self {
+            graceful: self.graceful.child_token(),
+            forced: self.forced.clone(),
+        }
+    }
+
     /// Asks for a graceful stop: no new connections, requests in flight finish.
     pub fn stop(&self) {
         self.graceful.cancel();

@@ -342,6 +342,17 @@ pub(super) fn list(dir: &Path) -> Result<Vec<OsString>, StoreError> {
         .map_err(StoreError::io("read", dir))
 }
 
+/// Opens a file to write at its end, which is never synced; makes it when absent, with
+/// mode 0600. A link is followed: it is the operator's, who named it.
+pub fn open_append(path: &Path) -> Result<File, StoreError> {
+    OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(StoreError::io("open", path))
+}
+
 /// Opens a file for locking; makes it when absent, mode 0600.
 pub(super) fn open_lock(path: &Path) -> Result<File, StoreError> {
     let open = || {

@@ -1,0 +1,517 @@
+//! What is counted, and how Prometheus reads it (text format 0.0.4).
+//!
+//! Rules kept here: counting on the way of a connection or a request is relaxed atomics,
+//! without a lock and without memory; no label's value comes from a client, so the
+//! number of series depends on the settings alone; names and labels are those of
+//! [`FAMILIES`], which the documentation is made from.
+
+use std::collections::BTreeMap;
+use std::fmt::{Display, Write as _};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicI64, AtomicU64};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use http::Method;
+
+use super::process;
+use crate::clock::Timestamp;
+use crate::event::Event;
+
+/// Most certificates whose dates are shown: those that expire first.
+const SHOWN: usize = 1000;
+
+/// Most different values that a label of [`Labelled`] takes; the rest is `other`.
+const VALUES: usize = 24;
+
+/// The methods that are told apart.
+const METHODS: [&str; 8] = [
+    "GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "other",
+];
+
+/// The classes of an answer's status; `none` when the client left before there was one.
+const STATUSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
+
+/// A counter with one label, whose values the program chooses: each takes the next free
+/// place when it is first seen.
+#[derive(Debug)]
+pub(super) struct Labelled {
+    places: [(OnceLock<&'static str>, AtomicU64); VALUES],
+    other: AtomicU64,
+}
+
+impl Labelled {
+    fn new(known: &[&'static str]) -> Self {
+        let labelled = Self {
+            places: std::array::from_fn(|_| (OnceLock::new(), AtomicU64::new(0))),
+            other: AtomicU64::new(0),
+        };
+        for value in known {
+            labelled.place(value);
+        }
+        labelled
+    }
+
+    fn place(&self, value: &'static str) -> &AtomicU64 {
+        let taken = |place: &&(OnceLock<&'static str>, _)| *place.0.get_or_init(|| value) == value;
+        self.places
+            .iter()
+            .find(taken)
+            .map_or(&self.other, |(_, count)| count)
+    }
+
+    pub(super) fn count(&self, value: &'static str) {
+        self.place(value).fetch_add(1, Relaxed);
+    }
+
+    fn values(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let named = self
+            .places
+            .iter()
+            .filter_map(|(value, count)| Some((*value.get()?, count.load(Relaxed))));
+        let other = self.other.load(Relaxed);
+        named.chain((other > 0).then_some(("other", other)))
+    }
+}
+
+/// What is counted for one listener.
+#[derive(Debug)]
+pub(super) struct ListenerCounts {
+    label: Box<str>,
+    pub(super) handshakes: Labelled,
+    pub(super) refused: Labelled,
+    accepted: AtomicU64,
+    open: AtomicI64,
+    in_flight: AtomicI64,
+    requests: [[AtomicU64; STATUSES.len()]; METHODS.len()],
+    bytes: AtomicU64,
+}
+
+impl ListenerCounts {
+    fn new(label: &str) -> Self {
+        Self {
+            label: label.into(),
+            handshakes: Labelled::new(&["full", "resumed"]),
+            refused: Labelled::new(&[]),
+            accepted: AtomicU64::new(0),
+            open: AtomicI64::new(0),
+            in_flight: AtomicI64::new(0),
+            requests: Default::default(),
+            bytes: AtomicU64::new(0),
+        }
+    }
+
+    pub(super) fn label(&self) -> &str {
+        &self.label
+    }
+
+    pub(super) fn connection_opened(&self) {
+        self.accepted.fetch_add(1, Relaxed);
+        self.open.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn connection_closed(&self) {
+        self.open.fetch_sub(1, Relaxed);
+    }
+
+    pub(super) fn request_began(&self) {
+        self.in_flight.fetch_add(1, Relaxed);
+    }
+
+    /// `status` is `None` when there was no answer.
+    pub(super) fn request_ended(&self, method: MethodClass, status: Option<u16>, bytes: u64) {
+        self.in_flight.fetch_sub(1, Relaxed);
+        self.bytes.fetch_add(bytes, Relaxed);
+        let class = usize::from(status.unwrap_or(0) / 100).min(STATUSES.len() - 1);
+        if let Some(count) = self.requests.get(method.0).and_then(|row| row.get(class)) {
+            count.fetch_add(1, Relaxed);
+        }
+    }
+
+    pub(super) fn open_connections(&self) -> i64 {
+        self.open.load(Relaxed)
+    }
+}
+
+/// A place in [`METHODS`].
+#[derive(Debug, Clone, Copy)]
+pub(super) struct MethodClass(usize);
+
+impl MethodClass {
+    pub(super) fn of(method: &Method) -> Self {
+        let known = METHODS.iter().position(|known| *known == method.as_str());
+        // A client may call its method `other`; that is what it is, then.
+        Self(known.unwrap_or(METHODS.len() - 1))
+    }
+}
+
+/// The dates of one certificate.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Dates {
+    pub(super) not_before: Timestamp,
+    pub(super) not_after: Timestamp,
+    pub(super) renewal: Option<Timestamp>,
+}
+
+/// Everything that is counted.
+#[derive(Debug)]
+pub(super) struct Metrics {
+    listeners: Mutex<Vec<Arc<ListenerCounts>>>,
+    certificates: Mutex<BTreeMap<String, Dates>>,
+    swaps: AtomicU64,
+    reloads: Labelled,
+    issuances: Labelled,
+    on_demand: Labelled,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self {
+            listeners: Mutex::default(),
+            certificates: Mutex::default(),
+            swaps: AtomicU64::new(0),
+            reloads: Labelled::new(&["done", "failed"]),
+            issuances: Labelled::new(&["issued", "renewed", "failed"]),
+            on_demand: Labelled::new(&["requested", "rejected"]),
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Metrics {
+    /// The counts of the listener at `label`, which go on where they were when it is
+    /// opened again.
+    pub(super) fn listener(&self, label: &str) -> Arc<ListenerCounts> {
+        let mut listeners = lock(&self.listeners);
+        if let Some(known) = listeners.iter().find(|known| known.label() == label) {
+            return Arc::clone(known);
+        }
+        let counts = Arc::new(ListenerCounts::new(label));
+        listeners.push(Arc::clone(&counts));
+        counts
+    }
+
+    pub(super) fn listeners(&self) -> Vec<Arc<ListenerCounts>> {
+        lock(&self.listeners).clone()
+    }
+
+    pub(super) fn certificate(&self, id: &str, dates: Option<Dates>) {
+        let mut certificates = lock(&self.certificates);
+        match dates {
+            Some(dates) => _ = certificates.insert(id.to_owned(), dates),
+            None => _ = certificates.remove(id),
+        }
+    }
+
+    /// How many there are, and those that expire first.
+    pub(super) fn certificates(&self) -> (usize, Vec<(String, Dates)>) {
+        let mut all: Vec<_> = lock(&self.certificates)
+            .iter()
+            .map(|(id, dates)| (id.clone(), *dates))
+            .collect();
+        let count = all.len();
+        if count > SHOWN {
+            all.sort_by_key(|(_, dates)| dates.not_after);
+            all.truncate(SHOWN);
+        }
+        (count, all)
+    }
+
+    pub(super) fn on_demand(&self, decision: &'static str) {
+        self.on_demand.count(decision);
+    }
+
+    /// Counts what an event tells.
+    pub(super) fn note(&self, event: &Event) {
+        match event {
+            Event::Reloaded => self.reloads.count("done"),
+            Event::ReloadFailed { .. } => self.reloads.count("failed"),
+            Event::CertificateIssued(_) => self.issuances.count("issued"),
+            Event::CertificateRenewed(_) => self.issuances.count("renewed"),
+            Event::CertificateFailed { .. } => self.issuances.count("failed"),
+            Event::CertificateSwapped(_) => _ = self.swaps.fetch_add(1, Relaxed),
+            Event::CertificateRequested { .. } => self.on_demand.count("requested"),
+            Event::CertificateRejected { .. } => self.on_demand.count("rejected"),
+            Event::Ready { .. }
+            | Event::Stopping
+            | Event::Stopped { .. }
+            | Event::CertificateExpiring(_) => {}
+        }
+    }
+
+    /// What a scrape reads. `lost` are the lines that the access log and the events lost.
+    pub(super) fn render(&self, lost: [u64; 2]) -> String {
+        let listeners = self.listeners();
+        let (count, certificates) = self.certificates();
+        let mut text = Exposition(String::with_capacity(16 * 1024));
+        text.family(BUILD).sample(&[env!("CARGO_PKG_VERSION")], 1);
+        let listed = |text: &mut Exposition, name, value: fn(&ListenerCounts) -> i64| {
+            let mut family = text.family(name);
+            for listener in &listeners {
+                family.sample(&[listener.label()], value(listener));
+            }
+        };
+        listed(&mut text, OPEN, |l| l.open.load(Relaxed));
+        listed(&mut text, ACCEPTED, |l| as_i64(&l.accepted));
+        listed(&mut text, IN_FLIGHT, |l| l.in_flight.load(Relaxed));
+        listed(&mut text, BYTES, |l| as_i64(&l.bytes));
+        let labelled = |text: &mut Exposition, name, of: fn(&ListenerCounts) -> &Labelled| {
+            let mut family = text.family(name);
+            for listener in &listeners {
+                for (value, count) in of(listener).values() {
+                    family.sample(&[listener.label(), value], count);
+                }
+            }
+        };
+        labelled(&mut text, HANDSHAKES, |l| &l.handshakes);
+        labelled(&mut text, REFUSED, |l| &l.refused);
+        let mut requests = text.family(REQUESTS);
+        for listener in &listeners {
+            for (method, row) in METHODS.iter().zip(&listener.requests) {
+                for (status, count) in STATUSES.iter().zip(row) {
+                    requests.sample(&[listener.label(), method, status], count.load(Relaxed));
+                }
+            }
+        }
+        text.family(CERTIFICATES).sample(&[], count);
+        let dated = |text: &mut Exposition, name, date: fn(&Dates) -> Option<Timestamp>| {
+            let mut family = text.family(name);
+            for (id, dates) in &certificates {
+                if let Some(date) = date(dates) {
+                    family.sample(&[id], date.unix_timestamp());
+                }
+            }
+        };
+        dated(&mut text, NOT_BEFORE, |dates| Some(dates.not_before));
+        dated(&mut text, NOT_AFTER, |dates| Some(dates.not_after));
+        dated(&mut text, RENEWAL, |dates| dates.renewal);
+        text.family(SWAPS).sample(&[], self.swaps.load(Relaxed));
+        for (name, counter) in [
+            (ISSUANCES, &self.issuances),
+            (ON_DEMAND, &self.on_demand),
+            (RELOADS, &self.reloads),
+        ] {
+            let mut family = text.family(name);
+            for (value, count) in counter.values() {
+                family.sample(&[value], count);
+            }
+        }
+        let mut lost_lines = text.family(LOST);
+        for (log, lines) in ["access", "events"].iter().zip(lost) {
+            lost_lines.sample(&[log], lines);
+        }
+        let process = process::Usage::read();
+        for (name, value) in [
+            (STARTED, process.started),
+            (OPEN_FDS, process.open_fds),
+            (MAX_FDS, process.max_fds),
+            (RESIDENT, process.resident),
+            (THREADS, process.threads),
+        ] {
+            let mut family = text.family(name);
+            if let Some(value) = value {
+                family.sample(&[], value);
+            }
+        }
+        text.0
+    }
+}
+
+fn as_i64(counter: &AtomicU64) -> i64 {
+    i64::try_from(counter.load(Relaxed)).unwrap_or(i64::MAX)
+}
+
+struct Exposition(String);
+
+impl Exposition {
+    /// Begins the family of [`FAMILIES`] called `name`.
+    fn family(&mut self, name: &'static str) -> Samples<'_> {
+        let family = FAMILIES.iter().find(|family| family.name == name);
+        let family = family.expect("every name that is rendered is in the table");
+        let Family { kind, help, .. } = family;
+        writeln!(self.0, "# HELP {name} {help}.\n# TYPE {name} {kind}").expect(TAKES_ALL);
+        Samples {
+            text: &mut self.0,
+            family,
+        }
+    }
+}
+
+struct Samples<'a> {
+    text: &'a mut String,
+    family: &'static Family,
+}
+
+impl Samples<'_> {
+    fn sample(&mut self, values: &[&str], number: impl Display) {
+        self.text.push_str(self.family.name);
+        for (n, (label, value)) in self.family.labels.iter().zip(values).enumerate() {
+            self.text.push(if n == 0 { '{' } else { ',' });
+            write!(self.text, "{label}=\"").expect(TAKES_ALL);
+            for c in value.chars() {
+                match c {
+                    '\\' => self.text.push_str("\\\\"),
+                    '"' => self.text.push_str("\\\""),
+                    '\n' => self.text.push_str("\\n"),
+                    c => self.text.push(c),
+                }
+            }
+            self.text.push('"');
+        }
+        let end = if values.is_empty() { "" } else { "}" };
+        writeln!(self.text, "{end} {number}").expect(TAKES_ALL);
+    }
+}
+
+const TAKES_ALL: &str = "a string takes all";
+
+/// One metric.
+#[derive(Debug)]
+pub struct Family {
+    /// Its name.
+    pub name: &'static str,
+    /// `counter` or `gauge`.
+    pub kind: &'static str,
+    /// What it tells, as a sentence without its end.
+    pub help: &'static str,
+    /// Its labels.
+    pub labels: &'static [&'static str],
+}
+
+const BUILD: &str = "certmint_build_info";
+const OPEN: &str = "certmint_connections_open";
+const ACCEPTED: &str = "certmint_connections_total";
+const REFUSED: &str = "certmint_refused_total";
+const HANDSHAKES: &str = "certmint_tls_handshakes_total";
+const REQUESTS: &str = "certmint_http_requests_total";
+const IN_FLIGHT: &str = "certmint_http_requests_in_flight";
+const BYTES: &str = "certmint_http_answer_bytes_total";
+const CERTIFICATES: &str = "certmint_certificates";
+const NOT_BEFORE: &str = "certmint_certificate_not_before_seconds";
+const NOT_AFTER: &str = "certmint_certificate_not_after_seconds";
+const RENEWAL: &str = "certmint_certificate_renewal_seconds";
+const SWAPS: &str = "certmint_certificate_swaps_total";
+const ISSUANCES: &str = "certmint_issuances_total";
+const ON_DEMAND: &str = "certmint_on_demand_decisions_total";
+const RELOADS: &str = "certmint_reloads_total";
+const LOST: &str = "certmint_log_lines_lost_total";
+const STARTED: &str = "process_start_time_seconds";
+const OPEN_FDS: &str = "process_open_fds";
+const MAX_FDS: &str = "process_max_fds";
+const RESIDENT: &str = "process_resident_memory_bytes";
+const THREADS: &str = "process_threads";
+
+const fn counter(
+    name: &'static str,
+    labels: &'static [&'static str],
+    help: &'static str,
+) -> Family {
+    Family {
+        name,
+        kind: "counter",
+        help,
+        labels,
+    }
+}
+
+const fn gauge(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Family {
+    Family {
+        name,
+        kind: "gauge",
+        help,
+        labels,
+    }
+}
+
+/// Every metric.
+pub const FAMILIES: &[Family] = &[
+    gauge(BUILD, &["version"], "Which certmint this is, always 1"),
+    gauge(OPEN, &["listener"], "Connections that are open"),
+    counter(ACCEPTED, &["listener"], "Connections that were accepted"),
+    counter(
+        REFUSED,
+        &["listener", "reason"],
+        "Connections that were closed, and requests that were refused, for a limit",
+    ),
+    counter(
+        HANDSHAKES,
+        &["listener", "outcome"],
+        "TLS handshakes: full, resumed, or why there is no connection",
+    ),
+    counter(
+        REQUESTS,
+        &["listener", "method", "status"],
+        "Requests whose answer has ended, by the class of its status; none when the client left \
+         before there was one",
+    ),
+    gauge(
+        IN_FLIGHT,
+        &["listener"],
+        "Requests whose answer has not ended",
+    ),
+    counter(
+        BYTES,
+        &["listener"],
+        "Bytes in the bodies of answers, as handed to HTTP",
+    ),
+    gauge(CERTIFICATES, &[], "Certificates that are served with"),
+    gauge(
+        NOT_BEFORE,
+        &["id"],
+        "First second of a certificate's life, Unix time; of the 1000 that expire first",
+    ),
+    gauge(
+        NOT_AFTER,
+        &["id"],
+        "Last second of a certificate's life, Unix time; of the 1000 that expire first",
+    ),
+    gauge(
+        RENEWAL,
+        &["id"],
+        "When a certificate is looked at for renewal next, Unix time; of the 1000 that expire first",
+    ),
+    counter(SWAPS, &[], "Certificates that took another's place"),
+    counter(
+        ISSUANCES,
+        &["result"],
+        "Attempts to have a certificate issued: issued, renewed or failed",
+    ),
+    counter(
+        ON_DEMAND,
+        &["decision"],
+        "Decisions about names that there is no certificate for",
+    ),
+    counter(
+        RELOADS,
+        &["result"],
+        "Times that the settings were read again: done or failed",
+    ),
+    counter(
+        LOST,
+        &["log"],
+        "Lines that could not be written to the access log or the events",
+    ),
+    gauge(STARTED, &[], "When the process began, Unix time"),
+    gauge(OPEN_FDS, &[], "Descriptors that are open"),
+    gauge(MAX_FDS, &[], "Most descriptors that may be open"),
+    gauge(RESIDENT, &[], "Memory that is in use, in bytes"),
+    gauge(THREADS, &[], "Threads of the process"),
+];
+
+/// The documentation of the metrics, as Markdown.
+pub fn reference() -> String {
+    let mut text = String::from(
+        "# Metrics\n\n\
+         `/metrics` of the admin listener and of the admin socket, in the text format of Prometheus. \
+         No label's value comes from a client.\n\n\
+         | metric | type | labels | meaning |\n|---|---|---|---|\n",
+    );
+    for family in FAMILIES {
+        let labels: Vec<String> = family.labels.iter().map(|l| format!("`{l}`")).collect();
+        let (name, kind, labels) = (family.name, family.kind, labels.join(" "));
+        writeln!(text, "| `{name}` | {kind} | {labels} | {} |", family.help).expect(TAKES_ALL);
+    }
+    text
+}

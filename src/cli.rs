@@ -6,6 +6,7 @@
 
 mod args;
 mod commands;
+mod config;
 mod environment;
 mod generate;
 mod interrupt;
@@ -15,12 +16,14 @@ mod person;
 mod progress;
 mod report;
 mod resolve;
+mod site;
 mod table;
 mod values;
 mod view;
 
 use std::ffi::OsString;
 use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::sync::Arc;
 
 pub use crate::clock::SystemClock;
@@ -49,6 +52,8 @@ pub struct Host {
     pub hostname: String,
     /// The effective user's id.
     pub euid: u32,
+    /// Listening sockets that whoever started us has opened, with their names there.
+    pub sockets: Vec<(String, TcpListener)>,
 }
 
 /// Which streams are terminals.

@@ -9,6 +9,7 @@ pub mod clock;
 pub mod identifier;
 pub mod key;
 pub mod bundle;
+pub mod event;
 
 // Ports: what the layers above and below agree on.
 pub mod settings;

@@ -7,39 +7,50 @@
 mod custom;
 mod keeper;
 mod kept;
+mod operation;
 mod private;
+mod pool;
 #[cfg(feature = "acme")]
 mod public;
+mod raw_key;
+mod reload;
+mod running;
+mod self_signed;
 mod supervisor;
+mod user;
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::bundle::{BundleError, Certificate};
-use crate::certificates::{CertificateTable, UnusableCertificate};
+use crate::certificates::{CertificateTable, Certificates, UnusableCertificate, UnusableRawKey};
 use crate::clock::Clock;
-use crate::identifier::CertId;
+use crate::identifier::{CertId, Identifier};
 use crate::issuer::{AcmeRef, BoxFuture, Profile};
-use crate::key::Passphrase;
+use crate::key::{KeyError, Passphrase};
 use crate::renew::Failure;
 use crate::renew::issuers::Variables;
 use crate::server::{
-    Ended, Listener, Provisioning, Security, Server, ServerError, Shutdown, raise_descriptor_limit,
+    AdminSocketError, Ended, LineFormat, Provisioning, Redirect, Security, ServerError, Shutdown,
+    SinkError, Telemetry, raise_descriptor_limit,
 };
-use crate::settings::{Content, ListenAddr, ListenerSettings};
+use crate::settings::{ListenAddr, ListenerSettings, LogTarget};
 use crate::store::StoreError;
 
 use keeper::Keeper;
+use pool::{Means, Pool, told_of};
+use reload::Reloads;
 pub use supervisor::Supervisor;
+pub use user::UserError;
 
-/// Where a server's certificates come from.
-#[derive(Debug)]
+/// Where a listener's certificates come from.
+#[derive(Debug, Clone)]
 pub enum ServeMode {
     /// Nowhere: plain HTTP.
     Insecure {
@@ -52,10 +63,15 @@ pub enum ServeMode {
     Acme(Box<PublicLeaf>),
     /// Files that somebody else keeps fresh.
     Custom(CustomFiles),
+    /// None: clients know the key (RFC 7250).
+    RawKey(RawKeyFile),
+    /// The server signs one for these names itself, to try things out; it is never
+    /// written anywhere.
+    SelfSigned(Vec<Identifier>),
 }
 
 /// A certificate of the private CA, kept in a state directory.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct PrivateLeaf {
     /// The state directory.
     pub home: PathBuf,
@@ -68,6 +84,7 @@ pub struct PrivateLeaf {
 }
 
 /// A certificate of a public CA, obtained through this server itself.
+#[derive(Clone)]
 pub struct PublicLeaf {
     /// The state directory, which holds the account.
     pub home: PathBuf,
@@ -83,8 +100,6 @@ pub struct PublicLeaf {
     pub variables: Arc<Variables>,
     /// Whether the terms of service of a CA without an account may be agreed to.
     pub agree_to_terms: bool,
-    /// The plain port: http-01, and the way to https.
-    pub http: Option<ListenAddr>,
     /// How long a start without a certificate may take.
     pub start_timeout: Duration,
 }
@@ -110,95 +125,256 @@ pub struct CustomFiles {
     pub passphrase: Option<Passphrase>,
 }
 
-/// A server to be put together.
-#[derive(Debug)]
+/// An Ed25519 key in a file of the operator's.
+#[derive(Debug, Clone)]
+pub struct RawKeyFile {
+    /// The private key, PEM.
+    pub key: PathBuf,
+    /// Unlocks the key.
+    pub passphrase: Option<Passphrase>,
+}
+
+impl RawKeyFile {
+    /// Refuses a file that could not be served.
+    pub fn check(&self) -> Result<(), ServeError> {
+        raw_key::fingerprint(self).map(drop)
+    }
+}
+
+/// How a server is looked after: what concerns the whole process, not one listener.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Operation {
+    /// Where `/health`, `/ready` and `/metrics` are answered, in plain HTTP.
+    pub admin: Option<ListenAddr>,
+    /// Unix socket for those who may tell the server what to do.
+    pub admin_socket: Option<PathBuf>,
+    /// Where each request gets a line.
+    pub access_log: Option<LogTarget>,
+    /// Where each event gets a line of JSON.
+    pub events: Option<LogTarget>,
+    /// The user to go on as, once the ports are bound.
+    pub user: Option<String>,
+}
+
+/// One listener to be served.
+#[derive(Debug, Clone)]
 pub struct Site {
+    /// Where it is written, for messages: a file and a line.
+    pub place: Option<String>,
     /// Where its certificates come from.
     pub mode: ServeMode,
     /// Where it listens, and what it serves.
     pub listener: ListenerSettings,
-    /// Where programs ask how it is.
-    pub admin: Option<ListenAddr>,
-    /// Who is told how far it is.
-    pub supervisor: Supervisor,
+    /// The plain port beside it: http-01, and the way to https.
+    pub http: Option<ListenAddr>,
 }
 
-/// What a server says once it serves.
+/// A server to be put together.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Its listeners; at least one.
+    pub sites: Vec<Site>,
+    /// What concerns them all.
+    pub operation: Operation,
+    /// What stands in the settings and takes effect at the next start alone, each with
+    /// where it is written; of interest in a reload.
+    pub for_next_start: Vec<String>,
+}
+
+/// Reads the settings again: what the server is to be from now on, or everything that
+/// is wrong with them. Blocks on the disk.
+pub type Reread = dyn Fn() -> Result<Plan, Vec<String>> + Send + Sync;
+
+/// What a server is given besides its settings.
+pub struct Surroundings {
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// Who is told how far it is.
+    pub supervisor: Supervisor,
+    /// What a line of the access log looks like.
+    pub log_format: LineFormat,
+    /// Listening sockets that are open already, with their names: each is used by the
+    /// listener with its address.
+    pub sockets: Vec<(String, TcpListener)>,
+    /// What SIGHUP and the admin socket have done.
+    pub reread: Arc<Reread>,
+}
+
+impl fmt::Debug for Surroundings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Surroundings").finish_non_exhaustive()
+    }
+}
+
+/// What a server says of each listener once that serves.
 #[derive(Debug)]
 pub struct Ready {
     /// Where it listens.
     pub address: SocketAddr,
-    /// The certificate that it serves with; none in plain HTTP.
-    pub certificate: Option<Certificate>,
+    /// What it serves with.
+    pub shown: Shown,
 }
 
-/// Serves until SIGTERM or SIGINT; `on_ready` is called once the ports are bound and the
-/// certificate is there. Ends in peace also when it is told to stop before that.
+/// What clients are shown, so that they know whom they talk to.
+#[derive(Debug, Clone)]
+pub enum Shown {
+    /// Nothing: plain HTTP.
+    Nothing,
+    /// A certificate.
+    Certificate(Certificate),
+    /// One that nobody vouches for.
+    SelfSigned(Certificate),
+    /// A raw public key with this fingerprint (RFC 7250).
+    RawKey(String),
+}
+
+/// Serves until SIGTERM or SIGINT; `on_ready` is called for each listener once its port
+/// is bound and its certificate is there. Ends in peace also when it is told to stop
+/// before that. SIGHUP has the settings read again.
 pub fn serve(
-    site: Site,
-    clock: Arc<dyn Clock>,
-    on_ready: impl FnOnce(&Ready),
+    plan: Plan,
+    surroundings: Surroundings,
+    on_ready: impl FnMut(&Ready),
 ) -> Result<Ended, ServeError> {
-    check_address(&site.mode, site.listener.address)?;
-    let source = Source::load(site.mode, &clock)?;
+    if plan.sites.is_empty() {
+        return Err(ServeError::NoListener);
+    }
+    for site in &plan.sites {
+        site.check()
+            .map_err(|error| told_of(site, plan.sites.len(), error))?;
+    }
+    let Surroundings {
+        clock,
+        supervisor,
+        log_format,
+        sockets,
+        reread,
+    } = surroundings;
+    // Before there is any other thread.
+    let prepared = operation::prepare(
+        &plan.operation,
+        &running::addresses(&plan),
+        sockets,
+        plan.sites.iter().flat_map(|site| site.mode.states()),
+        Arc::clone(&clock),
+        log_format,
+    )?;
     raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(ServeError::Runtime)?;
-    let listeners = source.listeners(site.listener, site.admin);
-    runtime.block_on(run(source, listeners, site.supervisor, clock, on_ready))
+    let (shutdown, (reload, reloads)) = {
+        let _inside = runtime.enter();
+        let signals = || Ok((Shutdown::on_signals()?, Reloads::on_signal()?));
+        signals().map_err(ServeError::Runtime)?
+    };
+    let telemetry = prepared.telemetry.clone();
+    let means = Means {
+        clock,
+        stop: shutdown.graceful().clone(),
+        telemetry: telemetry.clone(),
+    };
+    let pool = Pool::of(&plan.sites, &[], &means)?;
+    let start = running::Start {
+        plan,
+        pool,
+        means,
+        sockets: prepared.sockets,
+        shutdown,
+        reload,
+        reloads,
+        supervisor,
+        reread,
+    };
+    let ended = runtime.block_on(running::run(start, on_ready));
+    telemetry.settle();
+    ended
 }
 
-async fn run(
-    source: Source,
-    listeners: Vec<Listener>,
-    supervisor: Supervisor,
-    clock: Arc<dyn Clock>,
-    on_ready: impl FnOnce(&Ready),
-) -> Result<Ended, ServeError> {
-    let shutdown = Shutdown::on_signals().map_err(ServeError::Runtime)?;
-    let server = Server::bind(listeners, &clock, shutdown.clone())?;
-    let addresses = server.addresses();
-    let address = *addresses.first().ok_or(ServeError::NoListener)?;
-    supervisor.stopping_on(shutdown.graceful().clone());
-    let (keeper, first) = source.keep(clock, shutdown.graceful().clone())?;
-    let keeper_ended = async {
-        if let Some(keeper) = keeper {
-            keeper.ended(shutdown.forced()).await;
-        }
-    };
-    // It accepts while the first certificate is on its way: that may need answers to
-    // challenges.
-    let mut running = pin!(server.run());
-    let first = tokio::select! {
-        ended = &mut running => {
-            keeper_ended.await;
-            tracing::info!("stopped before there was a certificate");
-            return Ok(ended?);
-        }
-        first = supervisor.starting("obtaining the certificate", first) => first,
-    };
-    match first {
-        Ok(certificate) => {
-            on_ready(&Ready {
-                address,
-                certificate,
-            });
-            supervisor.ready("serving");
-        }
-        Err(error) => {
-            // It ends by itself, once it has taken back what it presented; nobody is
-            // served whom forcing would cut.
-            keeper_ended.await;
-            shutdown.force();
-            running.await?;
-            return Err(error);
+impl ServeMode {
+    /// Whether both get the same certificate in the same way.
+    fn is_same_as(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Insecure { .. }, Self::Insecure { .. }) => true,
+            (Self::Ca(one), Self::Ca(other)) => {
+                (&one.home, &one.id, &one.profile) == (&other.home, &other.id, &other.profile)
+            }
+            (Self::Acme(one), Self::Acme(other)) => one.is_same_as(other),
+            (Self::Custom(one), Self::Custom(other)) => {
+                (&one.cert, &one.key) == (&other.cert, &other.key)
+            }
+            (Self::RawKey(one), Self::RawKey(other)) => one.key == other.key,
+            (Self::SelfSigned(one), Self::SelfSigned(other)) => one == other,
+            _ => false,
         }
     }
-    let ended = running.await?;
-    keeper_ended.await;
-    Ok(ended)
+
+    /// Whether only one of both can be at work at the same time, for the certificate
+    /// that both want.
+    fn rivals(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Acme(one), Self::Acme(other)) => {
+                (&one.cache_dir, &one.id) == (&other.cache_dir, &other.id)
+            }
+            _ => false,
+        }
+    }
+}
+
+impl PublicLeaf {
+    fn is_same_as(&self, other: &Self) -> bool {
+        let Self {
+            home,
+            cache_dir,
+            id,
+            profile,
+            issuer,
+            variables: _,
+            agree_to_terms,
+            start_timeout,
+        } = self;
+        (home, cache_dir, id) == (&other.home, &other.cache_dir, &other.id)
+            && (profile, issuer) == (&other.profile, &other.issuer)
+            && (agree_to_terms, start_timeout) == (&other.agree_to_terms, &other.start_timeout)
+    }
+}
+
+impl CustomFiles {
+    /// Refuses files that could not be served.
+    pub fn check(&self) -> Result<(), ServeError> {
+        custom::check(self.clone(), &Telemetry::default()).map(drop)
+    }
+}
+
+impl Site {
+    /// Refuses what must not be served.
+    pub fn check(&self) -> Result<(), ServeError> {
+        check_address(&self.mode, self.listener.address)
+    }
+}
+
+impl ServeMode {
+    /// Under which its certificate is shown.
+    fn id(&self) -> Option<String> {
+        match self {
+            Self::Ca(leaf) => Some(leaf.id.to_string()),
+            Self::Acme(leaf) => Some(leaf.id.to_string()),
+            Self::Custom(files) => Some(custom::id(files)),
+            Self::Insecure { .. } | Self::RawKey(_) | Self::SelfSigned(_) => None,
+        }
+    }
+
+    /// The state directories that are written to while it runs.
+    fn states(&self) -> Vec<PathBuf> {
+        match self {
+            Self::Ca(leaf) => vec![leaf.home.clone()],
+            Self::Acme(leaf) => vec![leaf.home.clone(), leaf.cache_dir.clone()],
+            Self::Insecure { .. } | Self::Custom(_) | Self::RawKey(_) | Self::SelfSigned(_) => {
+                Vec::new()
+            }
+        }
+    }
 }
 
 /// Plain HTTP to other machines needs to be wanted.
@@ -217,48 +393,60 @@ enum Source {
     None,
     Private(private::Loaded),
     #[cfg(feature = "acme")]
-    Public(Box<public::Prepared>, Option<ListenAddr>),
+    Public(Box<public::Prepared>),
     Custom(custom::Loaded),
+    RawKey(raw_key::Loaded),
+    SelfSigned(self_signed::Made),
 }
 
-/// The certificate that serving begins with; none in plain HTTP.
-type First = BoxFuture<'static, Result<Option<Certificate>, ServeError>>;
+/// What serving begins with.
+type First = BoxFuture<'static, Result<Shown, ServeError>>;
 
-fn at_once(certificate: Option<&Certificate>) -> First {
-    Box::pin(std::future::ready(Ok(certificate.cloned())))
+fn at_once(shown: Shown) -> First {
+    Box::pin(std::future::ready(Ok(shown)))
 }
 
 impl Source {
-    fn load(mode: ServeMode, clock: &Arc<dyn Clock>) -> Result<Self, ServeError> {
+    fn load(
+        mode: ServeMode,
+        clock: &Arc<dyn Clock>,
+        telemetry: &Telemetry,
+    ) -> Result<Self, ServeError> {
         Ok(match mode {
             ServeMode::Insecure { .. } => Self::None,
-            ServeMode::Ca(leaf) => Self::Private(private::load(leaf, clock)?),
+            ServeMode::Ca(leaf) => Self::Private(private::load(leaf, clock, telemetry)?),
             #[cfg(feature = "acme")]
             ServeMode::Acme(leaf) => {
-                let http = leaf.http;
-                Self::Public(Box::new(public::prepare(*leaf, clock)?), http)
+                Self::Public(Box::new(public::prepare(*leaf, clock, telemetry)?))
             }
             #[cfg(not(feature = "acme"))]
             ServeMode::Acme(_) => return Err(ServeError::WithoutAcme),
-            ServeMode::Custom(files) => Self::Custom(custom::load(files)?),
+            ServeMode::Custom(files) => Self::Custom(custom::load(files, telemetry)?),
+            ServeMode::RawKey(file) => Self::RawKey(raw_key::load(file)?),
+            ServeMode::SelfSigned(names) => Self::SelfSigned(self_signed::make(&names, &**clock)?),
         })
     }
 
-    fn table(&self) -> Option<Arc<CertificateTable>> {
-        match self {
-            Self::None => None,
-            Self::Private(loaded) => Some(Arc::clone(&loaded.kept.table)),
+    fn certificates(&self) -> Option<Arc<dyn Certificates>> {
+        let table = match self {
+            Self::None => return None,
+            Self::Private(loaded) => &loaded.kept.table,
             #[cfg(feature = "acme")]
-            Self::Public(prepared, _) => Some(Arc::clone(&prepared.table)),
-            Self::Custom(loaded) => Some(Arc::clone(&loaded.table)),
-        }
+            Self::Public(prepared) => &prepared.table,
+            Self::Custom(loaded) => &loaded.table,
+            Self::SelfSigned(made) => &made.table,
+            Self::RawKey(loaded) => {
+                return Some(Arc::<crate::certificates::RawKey>::clone(&loaded.served));
+            }
+        };
+        Some(Arc::<CertificateTable>::clone(table))
     }
 
     fn security(&self) -> Security {
-        match (self, self.table()) {
+        match (self, self.certificates()) {
             (_, None) => Security::Plain,
             #[cfg(feature = "acme")]
-            (Self::Public(prepared, _), Some(certificates)) => Security::TlsWithChallenges {
+            (Self::Public(prepared), Some(certificates)) => Security::TlsWithChallenges {
                 certificates,
                 challenges: Arc::clone(&prepared.challenges),
             },
@@ -266,38 +454,18 @@ impl Source {
         }
     }
 
-    /// What lasts until everything that is to be served can be.
-    fn provisioning(&self) -> Provisioning {
+    /// What a plain port beside it answers with; none beside plain HTTP.
+    fn redirect(&self) -> Option<Redirect> {
         match self {
             #[cfg(feature = "acme")]
-            Self::Public(prepared, _) => prepared.provisioning.clone(),
-            _ => Provisioning::default(),
+            Self::Public(prepared) => Some(prepared.redirect()),
+            _ => self.certificates().map(|certificates| Redirect {
+                certificates,
+                challenges: Arc::default(),
+                provisioning: Provisioning::default(),
+                to: 0,
+            }),
         }
-    }
-
-    /// The listener that serves, first, and those beside it.
-    fn listeners(&self, main: ListenerSettings, admin: Option<ListenAddr>) -> Vec<Listener> {
-        let beside = |address: ListenAddr, security| Listener {
-            settings: ListenerSettings {
-                address,
-                content: Content::Page,
-                limits: main.limits.clone(),
-            },
-            security,
-        };
-        let admin = admin.map(|address| beside(address, Security::Admin(self.provisioning())));
-        let plain = match self {
-            #[cfg(feature = "acme")]
-            Self::Public(prepared, Some(address)) => {
-                Some(beside(*address, Security::Redirect(prepared.redirect())))
-            }
-            _ => None,
-        };
-        let main = Listener {
-            security: self.security(),
-            settings: main,
-        };
-        [Some(main), plain, admin].into_iter().flatten().collect()
     }
 
     /// Keeps what is served fresh, in a thread of its own, and gives what comes first.
@@ -305,22 +473,23 @@ impl Source {
         self,
         clock: Arc<dyn Clock>,
         stop: CancellationToken,
+        again: Arc<Notify>,
     ) -> Result<(Option<Keeper>, First), ServeError> {
         Ok(match self {
-            Self::None => (None, at_once(None)),
+            Self::None => (None, at_once(Shown::Nothing)),
             Self::Private(loaded) => {
-                let first = at_once(Some(&loaded.kept.serving));
+                let first = at_once(Shown::Certificate(loaded.kept.serving.clone()));
                 let keeper = Keeper::start(stop, move |stop| private::keep(loaded, clock, stop))?;
                 (Some(keeper), first)
             }
             #[cfg(feature = "acme")]
-            Self::Public(prepared, _) => {
+            Self::Public(prepared) => {
                 let (tell, first) = tokio::sync::oneshot::channel();
                 let keeper =
                     Keeper::start(stop, move |stop| public::keep(*prepared, clock, stop, tell))?;
                 let first = async {
                     match first.await {
-                        Ok(first) => first.map(Some),
+                        Ok(first) => first.map(Shown::Certificate),
                         // Told to stop: the server's end tells the same.
                         Err(_) => std::future::pending().await,
                     }
@@ -328,8 +497,19 @@ impl Source {
                 (Some(keeper), Box::pin(first))
             }
             Self::Custom(loaded) => {
-                let first = at_once(Some(&loaded.serving));
-                let keeper = Keeper::start(stop, move |stop| custom::keep(loaded, clock, stop))?;
+                let first = at_once(Shown::Certificate(loaded.serving.clone()));
+                let keeper =
+                    Keeper::start(stop, move |stop| custom::keep(loaded, clock, stop, again))?;
+                (Some(keeper), first)
+            }
+            Self::RawKey(loaded) => {
+                let first = at_once(Shown::RawKey(loaded.fingerprint.clone()));
+                let keeper = Keeper::start(stop, move |stop| raw_key::keep(loaded, stop))?;
+                (Some(keeper), first)
+            }
+            Self::SelfSigned(made) => {
+                let first = at_once(Shown::SelfSigned(made.serving.clone()));
+                let keeper = Keeper::start(stop, move |stop| self_signed::keep(made, clock, stop))?;
                 (Some(keeper), first)
             }
         })
@@ -339,6 +519,16 @@ impl Source {
 /// Why a server does not start, or ended.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
+    /// One of several listeners.
+    #[error("the listener on {address}{}", at(place.as_deref()))]
+    Listener {
+        /// Its address.
+        address: ListenAddr,
+        /// Where it is written.
+        place: Option<String>,
+        /// What is wrong with it.
+        source: Box<Self>,
+    },
     /// Plain HTTP on an address that others can reach.
     #[error("plain http on {0} could be read and changed by anybody on the way")]
     Remote(ListenAddr),
@@ -368,6 +558,25 @@ pub enum ServeError {
         /// What does not fit.
         source: BundleError,
     },
+    /// A file does not give a key that can be served without certificate.
+    #[error("cannot serve with the raw key in `{}`", path.display())]
+    RawKeyFile {
+        /// The file.
+        path: PathBuf,
+        /// What does not fit.
+        source: KeyError,
+    },
+    /// The key is none that can be served without certificate.
+    #[error("cannot serve with the raw key in `{}`", path.display())]
+    RawKey {
+        /// The file.
+        path: PathBuf,
+        /// What does not fit.
+        source: UnusableRawKey,
+    },
+    /// No certificate could be made for these names.
+    #[error("no self-signed certificate could be made: {0}")]
+    SelfSigned(String),
     /// A file cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -380,9 +589,22 @@ pub enum ServeError {
     /// Threads or signal handlers could not be set up.
     #[error("could not start the server's threads")]
     Runtime(#[source] std::io::Error),
+    /// The process cannot go on as the user that is wanted.
+    #[error(transparent)]
+    User(#[from] UserError),
+    /// There is no place for the access log or the events.
+    #[error(transparent)]
+    Log(SinkError),
+    /// There is no admin socket.
+    #[error(transparent)]
+    AdminSocket(#[from] AdminSocketError),
     /// Nothing to listen on was given.
     #[error("there is no address to listen on")]
     NoListener,
+}
+
+fn at(place: Option<&str>) -> String {
+    place.map_or_else(String::new, |place| format!(" ({place})"))
 }
 
 fn within_seconds(within: Option<Duration>) -> String {
@@ -393,6 +615,7 @@ impl ServeError {
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
+            Self::Listener { source, .. } => source.hint(),
             Self::Remote(_) => {
                 Some("serve with TLS (`certmint serve-ca`), or say `--allow-remote`".to_owned())
             }
@@ -417,7 +640,21 @@ impl ServeError {
             ),
             Self::Store(error) => error.hint(),
             Self::Server(error) => error.hint(),
-            Self::Files { .. } | Self::Unusable(_) | Self::Runtime(_) | Self::NoListener => None,
+            Self::User(error) => error.hint(),
+            Self::Log(error) => error.hint(),
+            Self::AdminSocket(error) => error.hint(),
+            Self::RawKey { .. } => Some(
+                "make one with `openssl genpkey -algorithm ed25519`, readable by its owner alone"
+                    .to_owned(),
+            ),
+            Self::SelfSigned(_) => {
+                Some("name hosts or addresses, such as `localhost` and `127.0.0.1`".to_owned())
+            }
+            Self::Files { .. }
+            | Self::RawKeyFile { .. }
+            | Self::Unusable(_)
+            | Self::Runtime(_)
+            | Self::NoListener => None,
         }
     }
 }

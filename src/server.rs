@@ -6,40 +6,61 @@
 //! who issued them.
 
 mod accept;
+mod access_log;
 mod admin;
+mod admin_socket;
 mod body;
+mod client_auth;
+mod clients;
 mod connection;
 mod files;
+mod gate;
+mod hello;
+mod idle;
+pub mod metrics;
 mod page;
+mod process;
 mod proxy;
+mod proxy_protocol;
+mod rate;
 mod redirect;
+mod registry;
 mod respond;
 pub mod signals;
+mod sink;
+mod sockets;
+mod telemetry;
 mod throttle;
 mod tls;
 pub mod watch;
 
 use std::future::Future;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::certificates::Certificates;
 use crate::challenge::ChallengeTable;
 use crate::clock::Clock;
-use crate::settings::{Content, ListenAddr, ListenerSettings};
+use crate::settings::{Content, ListenerSettings};
 
 pub use accept::raise_descriptor_limit;
+pub use access_log::LineFormat;
+pub use admin_socket::{AdminSocket, AdminSocketError, Controls, ReloadFn};
+pub use client_auth::TrustError;
 pub use redirect::{Provisioning, Redirect};
 pub use signals::Shutdown;
+pub use sink::SinkError;
+pub use sockets::Sockets;
+pub use telemetry::{Reload, Telemetry};
+pub use tls::TlsError;
 
-use accept::Serving;
 use redirect::Redirector;
+use registry::Registry;
 use respond::Handler;
 
 /// One listening socket to be opened.
@@ -69,16 +90,15 @@ pub enum Security {
     /// Plain HTTP whose only duties are http-01 and the way to https; the content of
     /// the listener's settings is not served.
     Redirect(Redirect),
-    /// Plain HTTP that tells programs how the server is: `/health`, and `/ready`, which
-    /// is 503 while provisioning lasts.
+    /// Plain HTTP that tells programs how the server is: `/health`, `/metrics`, and
+    /// `/ready`, which is 503 while provisioning lasts and once the server is stopping.
     Admin(Provisioning),
 }
 
 /// A server whose ports are bound.
 #[derive(Debug)]
 pub struct Server {
-    listeners: Vec<Bound>,
-    drain: std::time::Duration,
+    registry: Arc<Registry>,
     tasks: Tasks,
     shutdown: Shutdown,
 }
@@ -94,16 +114,11 @@ impl Tasks {
     /// Runs `work` until it ends or is cut.
     fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         let cut = self.cut.clone();
+        // In a box: what wraps it would otherwise hold room for it several times.
+        let work = Box::pin(work);
         let work = async move { cut.run_until_cancelled(work).await };
         self.running.spawn(work);
     }
-}
-
-#[derive(Debug)]
-struct Bound {
-    socket: TcpListener,
-    address: SocketAddr,
-    serving: Arc<Serving>,
 }
 
 /// How a server ended.
@@ -121,36 +136,36 @@ impl Server {
     /// backlog until [`Self::run`].
     ///
     /// `clock` is what the built-in page tells the time by; `shutdown` is what will
-    /// stop the server.
+    /// stop the server; `telemetry` sees what it does.
     pub fn bind(
         listeners: Vec<Listener>,
         clock: &Arc<dyn Clock>,
         shutdown: Shutdown,
+        telemetry: &Telemetry,
+    ) -> Result<Self, ServerError> {
+        Self::bind_with(Sockets::default(), listeners, clock, shutdown, telemetry)
+    }
+
+    /// Like [`Self::bind`], where some sockets are open already. Those that were inherited
+    /// are all to be used.
+    pub fn bind_with(
+        mut open: Sockets,
+        listeners: Vec<Listener>,
+        clock: &Arc<dyn Clock>,
+        shutdown: Shutdown,
+        telemetry: &Telemetry,
     ) -> Result<Self, ServerError> {
         let tasks = Tasks::default();
-        let drain = listeners.iter().map(|l| l.settings.limits.drain).max();
-        let sockets = listeners
-            .iter()
-            .map(|listener| bind(&listener.settings))
-            .collect::<Result<Vec<_>, _>>()?;
-        let ports: Vec<u16> = sockets.iter().map(|(_, address)| address.port()).collect();
-        let bound = listeners
-            .into_iter()
-            .zip(sockets)
-            .map(|(listener, (socket, address))| {
-                let (handler, tls) = duties(&listener, &ports, clock, &tasks)?;
-                let limits = listener.settings.limits;
-                let serving = Serving::new(handler, tls, limits, tasks.clone(), shutdown.clone());
-                Ok(Bound {
-                    socket,
-                    address,
-                    serving: Arc::new(serving),
-                })
-            })
-            .collect::<Result<_, ServerError>>()?;
+        let registry = Registry::new(
+            Arc::clone(clock),
+            tasks.clone(),
+            shutdown.clone(),
+            telemetry.clone(),
+        );
+        registry.apply(listeners, &mut open)?;
+        open.all_taken()?;
         Ok(Self {
-            listeners: bound,
-            drain: drain.unwrap_or_default(),
+            registry: Arc::new(registry),
             tasks,
             shutdown,
         })
@@ -158,27 +173,25 @@ impl Server {
 
     /// What was bound, in the order of the listeners.
     pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.listeners.iter().map(|bound| bound.address).collect()
+        self.registry.addresses()
+    }
+
+    /// What changes the listeners while it runs.
+    pub fn control(&self) -> Control {
+        Control(Arc::clone(&self.registry))
     }
 
     /// Serves until the shutdown given to [`Self::bind`] is asked for, then lets
     /// requests in flight finish within the drain limit. Needs a tokio runtime.
     pub async fn run(self) -> Result<Ended, ServerError> {
         let Self {
-            listeners,
-            drain,
+            registry,
             tasks,
             shutdown,
         } = self;
-        let mut accepting = JoinSet::new();
-        for bound in listeners {
-            let address = bound.address;
-            let socket = tokio::net::TcpListener::from_std(bound.socket)
-                .map_err(|source| ServerError::Bind { address, source })?;
-            accepting.spawn(accept::accept_loop(socket, bound.serving));
-        }
-        // They end when a stop is asked for.
-        while accepting.join_next().await.is_some() {}
+        registry.start()?;
+        shutdown.graceful().cancelled().await;
+        let drain = registry.stop().await;
         tasks.running.close();
         tokio::select! {
             () = tasks.running.wait() => return Ok(Ended::Drained),
@@ -192,15 +205,22 @@ impl Server {
     }
 }
 
-fn bind(settings: &ListenerSettings) -> Result<(TcpListener, SocketAddr), ServerError> {
-    let ListenAddr(wanted) = settings.address;
-    let bind_error = |source| ServerError::Bind {
-        address: wanted,
-        source,
-    };
-    let socket = accept::bind(wanted, &settings.limits).map_err(bind_error)?;
-    let address = socket.local_addr().map_err(bind_error)?;
-    Ok((socket, address))
+/// Changes the listeners of a running server.
+#[derive(Debug, Clone)]
+pub struct Control(Arc<Registry>);
+
+impl Control {
+    /// Makes `listeners` those of the server: all of them, or none when one cannot be
+    /// bound or set up. Returns the addresses, in their order.
+    ///
+    /// A listener is the one of before when it has the same address. It goes on
+    /// accepting without a gap, and new connections see what it is told now; those that
+    /// are open keep to the settings they began with. Where clients have to show who
+    /// they are, and where there is no listener any more, those finish their requests
+    /// and are then closed. Reads files; needs a tokio runtime.
+    pub fn apply(&self, listeners: Vec<Listener>) -> Result<Vec<SocketAddr>, ServerError> {
+        self.0.apply(listeners, &mut Sockets::default())
+    }
 }
 
 /// Who answers a listener's requests, and its TLS. `ports` are those of all listeners.
@@ -209,6 +229,7 @@ fn duties(
     ports: &[u16],
     clock: &Arc<dyn Clock>,
     tasks: &Tasks,
+    (shutdown, telemetry): (&Shutdown, &Telemetry),
 ) -> Result<(Handler, Option<tls::Tls>), ServerError> {
     let (certificates, challenges) = match &listener.security {
         Security::Plain => return Ok((content(&listener.settings, clock, tasks)?, None)),
@@ -220,8 +241,12 @@ fn duties(
             return Ok((Handler::Redirect(Redirector { duties, port }), None));
         }
         Security::Admin(provisioning) => {
-            let provisioning = provisioning.clone();
-            return Ok((Handler::Admin(admin::Admin { provisioning }), None));
+            let admin = admin::Admin {
+                provisioning: provisioning.clone(),
+                shutdown: shutdown.clone(),
+                telemetry: telemetry.clone(),
+            };
+            return Ok((Handler::Admin(admin), None));
         }
         Security::Tls(certificates) => (certificates, None),
         Security::TlsWithChallenges {
@@ -229,7 +254,8 @@ fn duties(
             challenges,
         } => (certificates, Some(Arc::clone(challenges))),
     };
-    let tls = tls::Tls::new(Arc::clone(certificates), challenges).map_err(ServerError::Tls)?;
+    let policy = &listener.settings.tls;
+    let tls = tls::Tls::new(Arc::clone(certificates), challenges, policy, clock)?;
     Ok((content(&listener.settings, clock, tasks)?, Some(tls)))
 }
 
@@ -265,6 +291,17 @@ pub enum ServerError {
         /// Why not.
         source: io::Error,
     },
+    /// A socket that somebody else has opened cannot be used.
+    #[error("the inherited socket `{name}` cannot be served on")]
+    Inherited {
+        /// Its name there.
+        name: String,
+        /// Why not.
+        source: io::Error,
+    },
+    /// Sockets that somebody else has opened, and that nothing is served on.
+    #[error("no listener has the address of the inherited socket: {0}")]
+    LeftOver(String),
     /// The directory of static files cannot be read.
     #[error("could not serve the files below `{}`", root.display())]
     Root {
@@ -279,9 +316,9 @@ pub enum ServerError {
     /// Nobody can vouch for an https upstream.
     #[error("could not load the roots to verify the upstream with")]
     UpstreamRoots(#[source] crate::net::roots::RootsError),
-    /// The TLS library cannot be set up.
-    #[error("could not set up TLS")]
-    Tls(#[source] rustls::Error),
+    /// TLS cannot be set up.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
 }
 
 impl ServerError {
@@ -307,7 +344,13 @@ impl ServerError {
             },
             Self::Root { .. } => Some("name a directory that exists with `--root`".to_owned()),
             Self::UpstreamRoots(source) => Some(source.hint().to_owned()),
-            Self::Tls(_) | Self::NoSuchListener(_) => None,
+            Self::LeftOver(_) => Some(
+                "give a listener that address, written as it is here, or take the socket out of \
+                  the unit"
+                    .to_owned(),
+            ),
+            Self::Tls(source) => source.hint(),
+            Self::NoSuchListener(_) | Self::Inherited { .. } => None,
         }
     }
 }

@@ -5,7 +5,9 @@
 
 mod acme;
 mod ca;
+mod health;
 mod serve;
+mod table;
 mod tree;
 
 use std::path::PathBuf;
@@ -20,7 +22,9 @@ use crate::inspect::Target;
 
 pub(super) use acme::*;
 pub(super) use ca::*;
+pub(super) use health::{Asked, DEFAULT as HEALTH_DEFAULT, HealthArgs};
 pub(super) use serve::*;
+pub(super) use table::{Entry, Fault, Given, keys, read};
 pub(super) use tree::documented;
 
 /// Owns a certificate's whole life on a machine: mints it from a private CA,
@@ -115,14 +119,18 @@ pub(super) enum Command {
     Renew(RenewArgs),
     /// Show what a file, a directory or a live endpoint holds, and what is wrong with it
     Inspect(InspectArgs),
+    /// Serve what a file says, on any number of listeners
+    Serve(ServeArgs),
     /// Serve over TLS with a certificate of the private CA
-    ServeCa(ServeCaArgs),
+    ServeCa(Box<ServeCaArgs>),
     /// Serve over TLS with a certificate of a public CA, obtained and renewed by itself
     ServeAcme(Box<ServeAcmeArgs>),
     /// Serve over TLS with a certificate and key from files
-    ServeCustom(ServeCustomArgs),
+    ServeCustom(Box<ServeCustomArgs>),
     /// Serve plain HTTP, for trying things out
-    ServeInsecure(ServeInsecureArgs),
+    ServeInsecure(Box<ServeInsecureArgs>),
+    /// Ask a running server whether it is ready; 0 when it is, 4 when not
+    Health(HealthArgs),
     /// Print the completion script of a shell
     Completions(CompletionsArgs),
     /// Render man pages or completion scripts into a directory

@@ -2,6 +2,7 @@
 
 mod acme;
 mod ca;
+mod health;
 mod inspect;
 mod issuing;
 mod renew;
@@ -25,10 +26,12 @@ pub(super) fn run(
         Command::Acme(command) => acme::run(command, context, printer),
         Command::Renew(args) => renew::run(args, context, printer),
         Command::Inspect(args) => inspect::run(&args, context, printer),
-        Command::ServeCa(args) => serve::ca(args, context, printer),
+        Command::Serve(args) => serve::file(args, context, printer),
+        Command::ServeCa(args) => serve::ca(*args, context, printer),
         Command::ServeAcme(args) => serve::acme(*args, context, printer),
-        Command::ServeCustom(args) => serve::custom(args, context, printer),
-        Command::ServeInsecure(args) => serve::insecure(args, context, printer),
+        Command::ServeCustom(args) => serve::custom(*args, context, printer),
+        Command::ServeInsecure(args) => serve::insecure(*args, context, printer),
+        Command::Health(args) => health::run(args, context, printer),
         Command::Completions(args) => {
             printer.result(&String::from_utf8_lossy(&generate::completions(args.shell)));
             Ok(Exit::Done)

@@ -79,7 +79,6 @@ impl CliError {
     }
 
     /// What happened, with its causes, in one line.
-    #[cfg(feature = "acme")]
     pub(super) fn told(&self) -> String {
         causes(self.cause.as_ref())
     }
@@ -91,7 +90,6 @@ impl CliError {
     }
 
     /// [`Self::told`], with what to do about it.
-    #[cfg(feature = "acme")]
     pub(super) fn told_with_hints(&self) -> String {
         let mut text = self.told();
         for hint in &self.hints {
@@ -138,7 +136,7 @@ impl From<crate::issuer::IssueError> for CliError {
 /// whatever else keeps a server from starting is a failure.
 impl From<ServeError> for CliError {
     fn from(error: ServeError) -> Self {
-        let exit = match error {
+        let exit = match &error {
             ServeError::Remote(_) => Exit::Usage,
             _ => Exit::Failed,
         };

@@ -1,10 +1,11 @@
 //! From flags and surroundings to what commands work with.
 
 use std::io::Read;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::args::{ColorChoice, GlobalArgs, PassphraseArgs};
+use super::args::{ColorChoice, GlobalArgs, LogFormat, PassphraseArgs};
 #[cfg(feature = "acme")]
 use super::person::Person;
 use super::report::{CliError, Printer};
@@ -13,17 +14,24 @@ use super::{Environment, Host, Terminals, logging};
 use crate::clock::{Clock, Timestamp};
 use crate::finding::words;
 use crate::key::Passphrase;
+use crate::server::LineFormat;
 use crate::store::file::FileStore;
 
 /// What every command may need of the surroundings.
 pub(super) struct Context {
     /// The state directory.
     pub(super) home: PathBuf,
+    /// It was named by a flag or a variable.
+    pub(super) home_is_given: bool,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) environment: Environment,
     pub(super) terminals: Terminals,
     pub(super) hostname: String,
     pub(super) euid: u32,
+    /// Listening sockets that whoever started us has opened; whoever serves takes them.
+    pub(super) sockets: Vec<(String, TcpListener)>,
+    /// What a line for each request looks like: like the messages.
+    pub(super) log_lines: LineFormat,
     /// Messages are kept to what went wrong.
     pub(super) quiet: bool,
     stdin: Box<dyn Read + Send>,
@@ -41,6 +49,7 @@ pub(super) fn context(host: Host, global: GlobalArgs) -> (Context, Printer) {
         terminals,
         hostname,
         euid,
+        sockets,
     } = host;
     let no_color = environment.get_set("NO_COLOR").is_some();
     let colored = |terminal: bool| match global.color {
@@ -62,17 +71,25 @@ pub(super) fn context(host: Host, global: GlobalArgs) -> (Context, Printer) {
         quiet: global.quiet,
         broken: None,
     };
+    let home_is_given = global.home.is_some();
     let home = global
         .home
         .unwrap_or_else(|| default_home(&environment, euid == 0));
     let quiet = global.quiet;
+    let log_lines = match global.log_format {
+        LogFormat::Text => LineFormat::Text,
+        LogFormat::Json => LineFormat::Json,
+    };
     let context = Context {
         home,
+        home_is_given,
         clock,
         environment,
         terminals,
         hostname,
         euid,
+        sockets,
+        log_lines,
         quiet,
         stdin,
     };
@@ -123,16 +140,7 @@ impl Context {
 
     /// Reads a passphrase from the first line of `path`.
     pub(super) fn read_passphrase(&mut self, path: &Path) -> Result<Passphrase, CliError> {
-        let bytes = zeroize::Zeroizing::new(self.read_input(path)?);
-        let text = std::str::from_utf8(&bytes).map_err(|_| {
-            CliError::usage(format!(
-                "the passphrase in `{}` is not UTF-8",
-                path.display()
-            ))
-        })?;
-        let line = text.lines().next().unwrap_or_default();
-        Passphrase::new(line.to_owned())
-            .map_err(|e| CliError::usage(format!("{e} in `{}`", path.display())))
+        first_line(&zeroize::Zeroizing::new(self.read_input(path)?), path)
     }
 
     /// Reads the passphrase of an encrypted key: from the file, else from whoever
@@ -205,7 +213,7 @@ impl Context {
         }
     }
 
-    fn can_ask(&self) -> bool {
+    pub(super) fn can_ask(&self) -> bool {
         self.terminals.stdin && self.terminals.stderr
     }
 
@@ -222,6 +230,20 @@ impl Context {
         self.passphrase_for(file, "the CA's intermediate key")
             .map(Some)
     }
+}
+
+/// The passphrase in the first line of the file `path`.
+pub(super) fn passphrase_in(path: &Path) -> Result<Passphrase, CliError> {
+    let bytes = crate::store::disk::read(path)?;
+    first_line(&zeroize::Zeroizing::new(bytes), path)
+}
+
+fn first_line(bytes: &[u8], path: &Path) -> Result<Passphrase, CliError> {
+    let path = path.display();
+    let text = std::str::from_utf8(bytes)
+        .map_err(|_| CliError::usage(format!("the passphrase in `{path}` is not UTF-8")))?;
+    let line = text.lines().next().unwrap_or_default();
+    Passphrase::new(line.to_owned()).map_err(|e| CliError::usage(format!("{e} in `{path}`")))
 }
 
 fn ask(prompt: &str, confirm: bool) -> Result<Passphrase, CliError> {

@@ -4,6 +4,9 @@
 //! is clear, what to type instead.
 
 use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
+
+use ipnet::IpNet;
 
 use crate::clock::Duration;
 use crate::identifier::{CertId, EmailAddress, Identifier, InvalidName, Subtree, quoted};
@@ -11,7 +14,7 @@ use crate::inspect::Target;
 use crate::issuer::{ChallengeKind, Directory, InvalidDirectory, UnknownChallengeKind};
 use crate::key::KeyType;
 use crate::pki::ledger::Reason;
-use crate::settings::{InvalidSetting, ListenAddr, Upstream};
+use crate::settings::{InvalidSetting, ListenAddr};
 use crate::trust::StoreKind;
 
 /// A DNS name, wildcard, address, e-mail address or URI.
@@ -108,7 +111,7 @@ pub(super) fn mode(text: &str) -> Result<u32, String> {
 
 /// An address with a port.
 pub(super) fn listen(text: &str) -> Result<ListenAddr, String> {
-    text.parse().map_err(|e| setting(&e))
+    setting(text)
 }
 
 /// Where challenges are answered. No CA finds a port that the system chose.
@@ -138,12 +141,23 @@ pub(super) fn name_server(text: &str) -> Result<SocketAddr, String> {
     })
 }
 
-/// The server that requests are passed on to.
-pub(super) fn upstream(text: &str) -> Result<Upstream, String> {
-    text.parse().map_err(|e| setting(&e))
+/// A setting of a server.
+pub(super) fn setting<T: FromStr<Err = InvalidSetting>>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|e| told(&e))
 }
 
-fn setting(error: &InvalidSetting) -> String {
+/// A network, or one address.
+pub(super) fn network(text: &str) -> Result<IpNet, String> {
+    let alone = text.parse().map(|ip: IpAddr| IpNet::from(ip));
+    alone.or_else(|_| text.parse()).map_err(|_| {
+        format!(
+            "`{}` is not a network; write `10.0.0.0/8`, or one address",
+            quoted(text)
+        )
+    })
+}
+
+fn told(error: &InvalidSetting) -> String {
     match error.hint() {
         Some(hint) => format!("{error}; {hint}"),
         None => error.to_string(),

@@ -52,6 +52,7 @@ fn in_process(env: &TestEnv, args: &[&str], variables: &[(&str, &str)]) -> (u8, 
         terminals: Terminals::default(),
         hostname: "host".to_owned(),
         euid: 1000,
+        sockets: Vec::new(),
     });
     (code, stdout.text(), stderr.text())
 }
@@ -101,9 +102,10 @@ fn commands(env: &TestEnv) -> BTreeMap<String, String> {
 #[test]
 fn every_command_documents_codes_and_every_setting_its_variable() {
     /// What acts once, and must be typed.
-    const ACTIONS: [&str; 12] = [
+    const ACTIONS: [&str; 13] = [
         "all",
         "allow-remote",
+        "check-config",
         "csr-only",
         "dry-run",
         "finish",

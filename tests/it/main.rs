@@ -54,11 +54,16 @@ mod renew_acme;
 #[cfg(feature = "acme")]
 mod serve_acme;
 mod serve_ca;
+mod serve_config;
+mod serve_config_reload;
 mod serve_custom;
+mod serve_identity;
 mod serve_insecure;
+mod serve_operation;
 #[cfg(not(feature = "acme"))]
 mod serve_without_acme;
 mod server;
 mod store;
 mod support;
+mod swaps;
 mod trust;

@@ -3,11 +3,20 @@
 
 mod acme;
 mod bounds;
+mod client_auth;
+mod direction;
+mod drain;
 mod files;
+mod http2;
+mod limits;
 mod pki;
 mod proxy;
+mod proxy_protocol;
+mod reload;
 mod site;
 mod smuggling;
+mod stalled;
+mod telemetry;
 mod tls;
 
 #[cfg(feature = "acme")]

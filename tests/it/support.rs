@@ -40,6 +40,12 @@ pub(crate) fn faketime(moved: &str) -> Option<Vec<String>> {
     ])
 }
 
+/// Shows a figure to whoever looks at the run.
+pub(crate) fn say(line: &str) {
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
 /// The library that `faketime` preloads.
 #[track_caller]
 pub(crate) fn libfaketime() -> Option<String> {

@@ -7,15 +7,16 @@
 use clap::builder::{BoolishValueParser, StyledStr};
 use clap::error::{ContextKind, ContextValue};
 use clap::parser::ValueSource;
-use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory};
+use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command, CommandFactory, Id};
 
 use super::Cli;
 use crate::cli::environment::Environment;
 
 /// Flags that act rather than set: they must be typed.
-const ACTIONS: [&str; 11] = [
+const ACTIONS: [&str; 12] = [
     "all",
     "allow-remote",
+    "check-config",
     "csr-only",
     "dry-run",
     "finish",
@@ -62,6 +63,21 @@ fn command(environment: &Environment) -> Command {
 }
 
 fn with_variables(command: Command, prefix: &str, environment: &Environment) -> Command {
+    // A variable is not an argument to clap: where one answers for a group, none of its
+    // arguments is needed.
+    let answered = |group: &&ArgGroup| {
+        let mut args = command.get_arguments();
+        args.any(|arg| {
+            let is_set = |v: String| environment.get_set(&v).is_some();
+            group.get_args().any(|id| id == arg.get_id())
+                && variable(arg, prefix).is_some_and(is_set)
+        })
+    };
+    let answered = command.get_groups().filter(answered);
+    let answered: Vec<Id> = answered.map(|group| group.get_id().clone()).collect();
+    let command = answered.into_iter().fold(command, |command, id| {
+        command.mut_group(id, |group| group.required(false))
+    });
     let command = command
         .after_help(EXIT_CODES)
         .mut_args(|arg| with_variable(arg, prefix, environment));

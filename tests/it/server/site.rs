@@ -9,12 +9,14 @@ use std::time::Duration;
 
 use certmint::bundle::{CertBundle, Certificate};
 use certmint::certificates::{CertificateTable, SourceId};
+use certmint::challenge::ChallengeTable;
 use certmint::clock::{Clock, SystemClock};
 use certmint::key::KeyType;
-use certmint::server::{Ended, Listener, Security, Server, Shutdown};
+use certmint::server::{Ended, Listener, Security, Server, Shutdown, Telemetry};
 use certmint::settings::{Content, Limits, ListenerSettings};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use socket2::{Domain, Socket, Type};
 
 use super::pki::Pki;
 use crate::support::{Output, TestEnv, tool};
@@ -27,7 +29,7 @@ pub(crate) struct Site {
     pub(crate) shutdown: Shutdown,
     pub(crate) table: Arc<CertificateTable>,
     pub(crate) leaf: Certificate,
-    pub(crate) pki: Pki,
+    pub(crate) pki: Arc<Pki>,
     pub(crate) root_pem: PathBuf,
     tls: bool,
     thread: Option<JoinHandle<Ended>>,
@@ -38,6 +40,11 @@ pub(crate) fn source() -> SourceId {
     SourceId::new("default")
 }
 
+/// On a free port of the loopback address, with what is said by default.
+pub(crate) fn anywhere(content: Content) -> ListenerSettings {
+    ListenerSettings::new("127.0.0.1:0".parse().unwrap(), content)
+}
+
 impl Site {
     /// TLS for `localhost`, which is also the default, and the built-in page.
     pub(crate) fn page(env: &TestEnv) -> Self {
@@ -45,29 +52,60 @@ impl Site {
     }
 
     pub(crate) fn tls(env: &TestEnv, content: Content, limits: Limits) -> Self {
-        let pki = Pki::new();
+        let settings = ListenerSettings {
+            limits,
+            ..anywhere(content)
+        };
+        Self::tls_with(env, settings)
+    }
+
+    pub(crate) fn tls_with(env: &TestEnv, settings: ListenerSettings) -> Self {
+        Self::tls_with_pki(env, &Arc::new(Pki::new()), settings)
+    }
+
+    /// One that clients of another site of the same issuer trust as well.
+    pub(crate) fn tls_with_pki(env: &TestEnv, pki: &Arc<Pki>, settings: ListenerSettings) -> Self {
         let bundle = pki.leaf(KeyType::P256, &["localhost", "127.0.0.1"]);
         let table = CertificateTable::with_default(source());
         table
             .replace(source(), std::slice::from_ref(&bundle))
             .unwrap();
-        Self::with_table(env, pki, table, &bundle, content, limits)
+        Self::with_table(env, Arc::clone(pki), table, &bundle, settings)
     }
 
     pub(crate) fn with_table(
         env: &TestEnv,
-        pki: Pki,
+        pki: impl Into<Arc<Pki>>,
         table: CertificateTable,
         bundle: &CertBundle,
-        content: Content,
-        limits: Limits,
+        settings: ListenerSettings,
     ) -> Self {
+        let pki = pki.into();
         let root_pem = env.write("root.pem", pki.root.to_pem());
         let table = Arc::new(table);
         let certificates = Arc::<CertificateTable>::clone(&table);
         let security = Security::Tls(certificates);
         let leaf = bundle.leaf().clone();
-        Self::start(security, content, limits, table, leaf, pki, root_pem)
+        Self::start(security, settings, table, leaf, pki, root_pem)
+    }
+
+    /// TLS for `localhost` that answers tls-alpn-01 validations of `challenges`.
+    pub(crate) fn challenged(
+        env: &TestEnv,
+        settings: ListenerSettings,
+        challenges: Arc<ChallengeTable>,
+    ) -> Self {
+        let pki = Arc::new(Pki::new());
+        let bundle = pki.leaf(KeyType::P256, &["localhost", "127.0.0.1"]);
+        let root_pem = env.write("root.pem", pki.root.to_pem());
+        let table = Arc::new(CertificateTable::with_default(source()));
+        let leaf = bundle.leaf().clone();
+        table.replace(source(), &[bundle]).unwrap();
+        let security = Security::TlsWithChallenges {
+            certificates: Arc::<CertificateTable>::clone(&table),
+            challenges,
+        };
+        Self::start(security, settings, table, leaf, pki, root_pem)
     }
 
     pub(crate) fn plain(content: Content) -> Self {
@@ -75,32 +113,39 @@ impl Site {
     }
 
     pub(crate) fn plain_with(content: Content, limits: Limits) -> Self {
-        let pki = Pki::new();
+        Self::plain_settings(ListenerSettings {
+            limits,
+            ..anywhere(content)
+        })
+    }
+
+    pub(crate) fn plain_settings(settings: ListenerSettings) -> Self {
+        let pki = Arc::new(Pki::new());
         let leaf = pki.root.clone();
         let table = Arc::new(CertificateTable::strict());
         let none = PathBuf::from("/dev/null");
-        Self::start(Security::Plain, content, limits, table, leaf, pki, none)
+        Self::start(Security::Plain, settings, table, leaf, pki, none)
     }
 
     fn start(
         security: Security,
-        content: Content,
-        limits: Limits,
+        settings: ListenerSettings,
         table: Arc<CertificateTable>,
         leaf: Certificate,
-        pki: Pki,
+        pki: Arc<Pki>,
         root_pem: PathBuf,
     ) -> Self {
-        let tls = matches!(security, Security::Tls(_));
-        let settings = ListenerSettings {
-            address: "127.0.0.1:0".parse().unwrap(),
-            content,
-            limits,
-        };
+        let tls = !matches!(security, Security::Plain);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let shutdown = Shutdown::new();
         let listener = Listener { settings, security };
-        let server = Server::bind(vec![listener], &clock, shutdown.clone()).unwrap();
+        let server = Server::bind(
+            vec![listener],
+            &clock,
+            shutdown.clone(),
+            &Telemetry::default(),
+        )
+        .unwrap();
         let address = server.addresses()[0];
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -129,7 +174,12 @@ impl Site {
 
     /// A connection without TLS, whatever the server speaks.
     pub(crate) fn connect(&self) -> TcpStream {
-        let stream = TcpStream::connect(self.address).unwrap();
+        self.connect_from([127, 0, 0, 1])
+    }
+
+    /// A connection without TLS from this address of the loopback network.
+    pub(crate) fn connect_from(&self, client: [u8; 4]) -> TcpStream {
+        let stream = connect_from(client, self.address);
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
         stream
@@ -193,6 +243,20 @@ impl Drop for Site {
             assert!(ended.is_ok() || std::thread::panicking());
         }
     }
+}
+
+/// A connection from this address of the loopback network: a client of its own.
+pub(crate) fn connect_from(client: [u8; 4], server: SocketAddr) -> TcpStream {
+    try_connect_from(client, server).unwrap()
+}
+
+/// The same, where it may be refused.
+pub(crate) fn try_connect_from(client: [u8; 4], server: SocketAddr) -> std::io::Result<TcpStream> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    let local = SocketAddr::from((client, 0));
+    socket.bind(&local.into())?;
+    socket.connect(&server.into())?;
+    Ok(socket.into())
 }
 
 /// Reads until the other side closes, however it does.

@@ -46,6 +46,10 @@ impl Client {
         }
     }
 
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// A connection whose handshake is done and whose certificate is verified.
     pub(crate) fn connect(&self) -> io::Result<Connection> {
         let mut stream = TcpStream::connect(self.address)?;
@@ -56,7 +60,8 @@ impl Client {
         while tls.is_handshaking() {
             tls.complete_io(&mut stream)?;
         }
-        Ok(Connection(StreamOwned::new(tls, stream)))
+        let host = self.name.to_str().into_owned();
+        Ok(Connection(StreamOwned::new(tls, stream), host))
     }
 
     /// The serial number of what a new connection is served with.
@@ -66,9 +71,9 @@ impl Client {
     }
 }
 
-/// An open connection.
+/// An open connection, and the host that is asked for on it.
 #[derive(Debug)]
-pub(crate) struct Connection(StreamOwned<ClientConnection, TcpStream>);
+pub(crate) struct Connection(StreamOwned<ClientConnection, TcpStream>, String);
 
 impl Connection {
     /// The serial number of the certificate that it was made with.
@@ -84,7 +89,8 @@ impl Connection {
     pub(crate) fn ask(&mut self, path: &str) -> io::Result<()> {
         write!(
             self.0,
-            "GET {path} HTTP/1.1\r\nhost: localhost\r\naccept: text/plain\r\n\r\n"
+            "GET {path} HTTP/1.1\r\nhost: {}\r\naccept: text/plain\r\n\r\n",
+            self.1
         )?;
         self.0.flush()
     }

@@ -1,16 +1,19 @@
 //! `certmint serve-acme`: obtains through its own ports, renews in process.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use super::{run, serving};
-use crate::cli::args::{ContentArgs, ProofArgs, ServeAcmeArgs};
+use crate::cli::Environment;
+use crate::cli::args::{AcmeListenerArgs, ProofArgs, ServeAcmeArgs};
 use crate::cli::commands::acme::{each_once, prove, second_ca};
 use crate::cli::commands::issuing::absolute;
 use crate::cli::report::{CliError, Exit, Printer};
 use crate::cli::resolve::Context;
+use crate::cli::site::settings;
 use crate::identifier::CertId;
 use crate::issuer::{AcmeRef, ChallengeKind, Profile, Usage};
-use crate::serve::{PublicLeaf, ServeMode};
+use crate::serve::{PublicLeaf, ServeMode, Site};
 use crate::settings::ListenAddr;
 
 /// `serve-acme`.
@@ -19,38 +22,53 @@ pub(in crate::cli::commands) fn acme(
     context: &mut Context,
     printer: &mut Printer,
 ) -> Result<Exit, CliError> {
-    let (https, admin) = (args.https, args.admin.0);
-    let (leaf, content) = leaf(args, context)?;
-    let mode = ServeMode::Acme(Box::new(leaf));
-    run(mode, https, admin, content, context, |ready| {
+    let listener = &args.listener;
+    let site = Site {
+        place: None,
+        mode: mode(listener, None, &context.home, &context.environment)?,
+        listener: settings(listener.https, &listener.site, Some(&listener.tls))?,
+        http: listener.http.0,
+    };
+    run(site, args.operation, context, |ready| {
         printer.note(&serving(ready));
     })
 }
 
 /// What is to be served, and everything that a renewal needs to ask the same again,
-/// also outside this server.
-fn leaf(args: ServeAcmeArgs, context: &Context) -> Result<(PublicLeaf, ContentArgs), CliError> {
-    let names = each_once(args.names);
+/// also outside this server. DNS credentials are in `credentials` where no other file is
+/// named.
+pub(super) fn mode(
+    args: &AcmeListenerArgs,
+    credentials: Option<&Path>,
+    home: &Path,
+    environment: &Environment,
+) -> Result<ServeMode, CliError> {
+    let names = each_once(args.names.clone());
     let first = names
         .first()
         .ok_or_else(|| CliError::usage("no name was given"))?;
     let http = args.http.0;
+    let directory = args.ca.directory.clone();
     let base = AcmeRef {
         ca_file: args.ca.ca_file.as_deref().map(absolute).transpose()?,
-        fallback: second_ca(args.ca.fallback, &args.ca.directory)?,
+        fallback: second_ca(args.ca.fallback.clone(), &directory)?,
         contact: args.account.emails.clone(),
         eab: args.account.external_ref()?,
-        profile: args.ca.profile,
-        preferred_chain: args.ca.preferred_chain,
-        ..AcmeRef::new(args.ca.directory)
+        profile: args.ca.profile.clone(),
+        preferred_chain: args.ca.preferred_chain.clone(),
+        ..AcmeRef::new(directory)
     };
+    let by_dns = args.proof.dns.is_some() || args.proof.challenge == Some(ChallengeKind::Dns01);
     let proof = ProofArgs {
         challenge: args.proof.challenge,
         http: None,
         https: None,
-        webroot: args.proof.webroot,
-        dns: args.proof.dns,
-        dns_file: args.proof.dns_file,
+        webroot: args.proof.webroot.clone(),
+        dns: args.proof.dns.clone(),
+        dns_file: match (&args.proof.dns_file, credentials) {
+            (None, Some(here)) if by_dns => Some(here.to_owned()),
+            (given, _) => given.clone(),
+        },
         dns_server: args.proof.dns_server,
     };
     let issuer = AcmeRef {
@@ -58,12 +76,12 @@ fn leaf(args: ServeAcmeArgs, context: &Context) -> Result<(PublicLeaf, ContentAr
         https: Some(args.https.0),
         ..prove(&proof, &names, base)?
     };
-    let environment = context.environment.clone();
+    let environment = environment.clone();
     let leaf = PublicLeaf {
-        home: context.home.clone(),
+        home: home.to_owned(),
         cache_dir: match &args.cache_dir {
             Some(dir) => absolute(dir)?,
-            None => context.home.clone(),
+            None => home.to_owned(),
         },
         id: CertId::for_name(first),
         issuer: answered(issuer)?,
@@ -75,10 +93,9 @@ fn leaf(args: ServeAcmeArgs, context: &Context) -> Result<(PublicLeaf, ContentAr
         },
         variables: Arc::new(move |name| environment.get_set(name).map(str::to_owned)),
         agree_to_terms: args.account.agree_tos,
-        http,
         start_timeout: args.start_timeout.unsigned_abs(),
     };
-    Ok((leaf, args.content))
+    Ok(ServeMode::Acme(Box::new(leaf)))
 }
 
 /// http-01 needs somebody to answer it, and falls away as the second choice when

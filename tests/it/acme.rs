@@ -29,7 +29,7 @@ use self::issuing::{
 };
 use crate::support::fault::{Endpoint, Fault, FaultProxy, RetryAfter, Rule};
 use crate::support::pebble::{Options, Pebble, free_port};
-use crate::support::{TestEnv, tool};
+use crate::support::{TestEnv, say, tool};
 
 /// How long one answer of a CA's that is in order may take on a busy machine.
 const EXCHANGE: Duration = Duration::from_secs(10);
@@ -64,11 +64,6 @@ async fn session(directory: &str, ca_file: &Path) -> Session {
 
 fn account_home(env: &TestEnv, directory: &str) -> AccountHome {
     AccountHome::new(&env.state(), &directory.parse().unwrap())
-}
-
-fn say(line: &str) {
-    use std::io::Write as _;
-    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 #[tokio::test]

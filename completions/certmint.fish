@@ -38,10 +38,12 @@ complete -c certmint -n "__fish_certmint_needs_command" -f -a "ca" -d 'Run a pri
 complete -c certmint -n "__fish_certmint_needs_command" -f -a "acme" -d 'Obtain certificates from a public CA, or any other that speaks ACME'
 complete -c certmint -n "__fish_certmint_needs_command" -f -a "renew" -d 'Renew every certificate that is due'
 complete -c certmint -n "__fish_certmint_needs_command" -f -a "inspect" -d 'Show what a file, a directory or a live endpoint holds, and what is wrong with it'
+complete -c certmint -n "__fish_certmint_needs_command" -f -a "serve" -d 'Serve what a file says, on any number of listeners'
 complete -c certmint -n "__fish_certmint_needs_command" -f -a "serve-ca" -d 'Serve over TLS with a certificate of the private CA'
 complete -c certmint -n "__fish_certmint_needs_command" -f -a "serve-acme" -d 'Serve over TLS with a certificate of a public CA, obtained and renewed by itself'
 complete -c certmint -n "__fish_certmint_needs_command" -f -a "serve-custom" -d 'Serve over TLS with a certificate and key from files'
 complete -c certmint -n "__fish_certmint_needs_command" -f -a "serve-insecure" -d 'Serve plain HTTP, for trying things out'
+complete -c certmint -n "__fish_certmint_needs_command" -f -a "health" -d 'Ask a running server whether it is ready; 0 when it is, 4 when not'
 complete -c certmint -n "__fish_certmint_needs_command" -f -a "completions" -d 'Print the completion script of a shell'
 complete -c certmint -n "__fish_certmint_needs_command" -f -a "generate" -d 'Render man pages or completion scripts into a directory'
 complete -c certmint -n "__fish_certmint_using_subcommand ca; and not __fish_seen_subcommand_from init status issue sign list revoke crl rotate trust backup restore" -l home -d 'State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]' -r -F
@@ -358,12 +360,56 @@ complete -c certmint -n "__fish_certmint_using_subcommand inspect" -s q -l quiet
 complete -c certmint -n "__fish_certmint_using_subcommand inspect" -s v -l verbose -d 'Say more; twice for everything'
 complete -c certmint -n "__fish_certmint_using_subcommand inspect" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c certmint -n "__fish_certmint_using_subcommand inspect" -s V -l version -d 'Print version'
+complete -c certmint -n "__fish_certmint_using_subcommand serve" -l config -d 'File with a table `[[listener]]` for each listener, whose keys are the flags of the command `serve-…` that `mode` names [env: CERTMINT_SERVE_CONFIG]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand serve" -l admin -d 'Address that answers /health, /ready and /metrics in plain http; or `off` [default: off] [env: CERTMINT_SERVE_ADMIN]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve" -l admin-socket -d 'Unix socket for those who may reload it and ask how it is [env: CERTMINT_SERVE_ADMIN_SOCKET]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand serve" -l access-log -d 'Write a line for each request to `stdout`, `stderr` or a file [env: CERTMINT_SERVE_ACCESS_LOG]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve" -l events -d 'Write a line of JSON for each event to `stdout`, `stderr` or a file [env: CERTMINT_SERVE_EVENTS]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve" -l user -d 'Go on as this user once the ports are bound [env: CERTMINT_SERVE_USER]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve" -l home -d 'State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand serve" -l color -d 'When to use colour; NO_COLOR is honoured [env: CERTMINT_COLOR]' -r -f -a "auto\t'On a terminal'
+always\t'Also into a pipe'
+never\t'Never'"
+complete -c certmint -n "__fish_certmint_using_subcommand serve" -l log-format -d 'How messages of long-running commands look [env: CERTMINT_LOG_FORMAT]' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c certmint -n "__fish_certmint_using_subcommand serve" -l check-config -d 'Say everything that is wrong with the file, and serve nothing'
+complete -c certmint -n "__fish_certmint_using_subcommand serve" -s q -l quiet -d 'Say only what went wrong [env: CERTMINT_QUIET]'
+complete -c certmint -n "__fish_certmint_using_subcommand serve" -s v -l verbose -d 'Say more; twice for everything'
+complete -c certmint -n "__fish_certmint_using_subcommand serve" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c certmint -n "__fish_certmint_using_subcommand serve" -s V -l version -d 'Print version'
 complete -c certmint -n "__fish_certmint_using_subcommand serve-ca" -l https -d 'Address to serve https on; port 0 takes a free one [env: CERTMINT_SERVE_CA_HTTPS]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-ca" -l http -d 'Address to send clients to https from; or `off` [env: CERTMINT_SERVE_CA_HTTP]' -r
 complete -c certmint -n "__fish_certmint_using_subcommand serve-ca" -l days -d 'Life of the certificate in days [env: CERTMINT_SERVE_CA_DAYS]' -r
 complete -c certmint -n "__fish_certmint_using_subcommand serve-ca" -l key-type -d 'Kind of key: p256, p384, p521, ed25519, rsa2048, rsa3072, rsa4096 [env: CERTMINT_SERVE_CA_KEY_TYPE]' -r
-complete -c certmint -n "__fish_certmint_using_subcommand serve-ca" -l upstream -d 'Pass requests on to this server: `http://host:port`, `https://…` or `h2c://…` [env: CERTMINT_SERVE_CA_UPSTREAM]' -r
-complete -c certmint -n "__fish_certmint_using_subcommand serve-ca" -l root -d 'Serve the files below DIR [default: a page that shows the connection\'s certificate] [env: CERTMINT_SERVE_CA_ROOT]' -r -F
 complete -c certmint -n "__fish_certmint_using_subcommand serve-ca" -l passphrase-file -d 'Passphrase of the CA\'s intermediate key: FILE\'s first line; `-` is standard input, a descriptor is /dev/fd/N; asked for on a terminal when not given [env: CERTMINT_SERVE_CA_PASSPHRASE_FILE]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand serve-ca" -l upstream -d 'Pass requests on to this server: `http://host:port`, `https://…` or `h2c://…`; repeatable: each goes to the one with the fewest at the time [env: CERTMINT_SERVE_CA_UPSTREAM]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-ca" -l upstream-ca -d 'Verify https upstreams by the roots in FILE, instead of the system\'s [env: CERTMINT_SERVE_CA_UPSTREAM_CA]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand serve-ca" -l trusted-proxy -d 'Pass on what proxies in this network say of their clients (`X-Forwarded-*`, `Forwarded`); repeatable or with commas [env: CERTMINT_SERVE_CA_TRUSTED_PROXY]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-ca" -l root -d 'Serve the files below DIR [default: a page that shows the connection\'s certificate] [env: CERTMINT_SERVE_CA_ROOT]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand serve-ca" -l proxy-protocol-from -d 'Require the PROXY protocol (version 1 or 2) of load balancers in this network, and believe it; repeatable or with commas [env: CERTMINT_SERVE_CA_PROXY_PROTOCOL_FROM]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-ca" -l max-body -d 'Longest body of a request, such as 100MiB; a longer one is answered with 413 [default: 100MiB] [env: CERTMINT_SERVE_CA_MAX_BODY]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-ca" -l rate-limit -d 'Requests of one client (an IPv4 address, an IPv6 /64), such as `50/s burst 100`; more are answered with 429 [default: no limit] [env: CERTMINT_SERVE_CA_RATE_LIMIT]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-ca" -l max-connections -d 'Connections at the same time; more wait [default: 16384] [env: CERTMINT_SERVE_CA_MAX_CONNECTIONS]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-ca" -l max-connections-per-client -d 'Connections at the same time of one client; more are closed [default: 4096] [env: CERTMINT_SERVE_CA_MAX_CONNECTIONS_PER_CLIENT]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-ca" -l header-timeout -d 'For the header of a request [default: 10s] [env: CERTMINT_SERVE_CA_HEADER_TIMEOUT]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-ca" -l idle-timeout -d 'For a connection without a request [default: 60s] [env: CERTMINT_SERVE_CA_IDLE_TIMEOUT]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-ca" -l stall-timeout -d 'For a transfer that stands still [default: 60s] [env: CERTMINT_SERVE_CA_STALL_TIMEOUT]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-ca" -l drain-timeout -d 'For requests in flight when the server stops [default: 30s] [env: CERTMINT_SERVE_CA_DRAIN_TIMEOUT]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-ca" -l upstream-connect-timeout -d 'To connect to the upstream [default: 5s] [env: CERTMINT_SERVE_CA_UPSTREAM_CONNECT_TIMEOUT]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-ca" -l upstream-answer-timeout -d 'For the upstream to begin its answer [default: 60s] [env: CERTMINT_SERVE_CA_UPSTREAM_ANSWER_TIMEOUT]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-ca" -l handshake-timeout -d 'For the TLS handshake [default: 10s] [env: CERTMINT_SERVE_CA_HANDSHAKE_TIMEOUT]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-ca" -l hsts -d 'Tell clients to use https alone for this long: `365d`, or `365d include-subdomains` [env: CERTMINT_SERVE_CA_HSTS]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-ca" -l client-auth -d 'How clients show who they are [default: they need not] [env: CERTMINT_SERVE_CA_CLIENT_AUTH]' -r -f -a "require\t'By a certificate of the client CA; others are refused'
+request\t'By a certificate of the client CA, or not at all'
+fingerprint\t'By a certificate or raw public key with an allowed fingerprint'"
+complete -c certmint -n "__fish_certmint_using_subcommand serve-ca" -l client-ca -d 'Authorities whose client certificates are taken, PEM [env: CERTMINT_SERVE_CA_CLIENT_CA]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand serve-ca" -l crl -d 'Revocation list of such an authority, PEM or DER; repeatable [env: CERTMINT_SERVE_CA_CRL]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand serve-ca" -l allow-fingerprint -d 'A client\'s certificate (`SHA256:…`) or raw public key (`ed25519:…`); repeatable or with commas [env: CERTMINT_SERVE_CA_ALLOW_FINGERPRINT]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-ca" -l admin -d 'Address that answers /health, /ready and /metrics in plain http; or `off` [default: off] [env: CERTMINT_SERVE_CA_ADMIN]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-ca" -l admin-socket -d 'Unix socket for those who may reload it and ask how it is [env: CERTMINT_SERVE_CA_ADMIN_SOCKET]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand serve-ca" -l access-log -d 'Write a line for each request to `stdout`, `stderr` or a file [env: CERTMINT_SERVE_CA_ACCESS_LOG]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-ca" -l events -d 'Write a line of JSON for each event to `stdout`, `stderr` or a file [env: CERTMINT_SERVE_CA_EVENTS]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-ca" -l user -d 'Go on as this user once the ports are bound [env: CERTMINT_SERVE_CA_USER]' -r
 complete -c certmint -n "__fish_certmint_using_subcommand serve-ca" -l home -d 'State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]' -r -F
 complete -c certmint -n "__fish_certmint_using_subcommand serve-ca" -l color -d 'When to use colour; NO_COLOR is honoured [env: CERTMINT_COLOR]' -r -f -a "auto\t'On a terminal'
 always\t'Also into a pipe'
@@ -377,12 +423,9 @@ complete -c certmint -n "__fish_certmint_using_subcommand serve-ca" -s h -l help
 complete -c certmint -n "__fish_certmint_using_subcommand serve-ca" -s V -l version -d 'Print version'
 complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -l https -d 'Address to serve https on, and to answer tls-alpn-01 on [env: CERTMINT_SERVE_ACME_HTTPS]' -r
 complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -l http -d 'Address to answer http-01 on, and to send clients to https from; or `off` [env: CERTMINT_SERVE_ACME_HTTP]' -r
-complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -l admin -d 'Address that answers /health and /ready in plain http; or `off` [env: CERTMINT_SERVE_ACME_ADMIN]' -r
 complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -l cache-dir -d 'Keep the certificate in DIR instead of the state directory; the account stays there [env: CERTMINT_SERVE_ACME_CACHE_DIR]' -r -F
 complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -l start-timeout -d 'How long a start without a valid certificate may take [env: CERTMINT_SERVE_ACME_START_TIMEOUT]' -r
 complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -l key-type -d 'Kind of key: p256, p384, rsa2048, rsa3072, rsa4096; some CAs take p521 and ed25519 [env: CERTMINT_SERVE_ACME_KEY_TYPE]' -r
-complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -l upstream -d 'Pass requests on to this server: `http://host:port`, `https://…` or `h2c://…` [env: CERTMINT_SERVE_ACME_UPSTREAM]' -r
-complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -l root -d 'Serve the files below DIR [default: a page that shows the connection\'s certificate] [env: CERTMINT_SERVE_ACME_ROOT]' -r -F
 complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -l directory -d 'The CA: letsencrypt, letsencrypt-staging, zerossl, google, or the https URL of its directory [env: CERTMINT_SERVE_ACME_DIRECTORY]' -r
 complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -l ca-file -d 'Trust the directory\'s own TLS by the roots in FILE, instead of the system\'s [env: CERTMINT_SERVE_ACME_CA_FILE]' -r -F
 complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -l fallback -d 'A second CA, asked when the first issues nothing [env: CERTMINT_SERVE_ACME_FALLBACK]' -r
@@ -396,6 +439,34 @@ complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -l webroot
 complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -l dns -d 'Show control by dns-01 with the table `[dns.CREDENTIAL]` of --dns-file [env: CERTMINT_SERVE_ACME_DNS]' -r
 complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -l dns-file -d 'File with DNS credentials: tables `[dns.NAME]` with `provider = "rfc2136"`, say; if it has only one, --dns can be left out [env: CERTMINT_SERVE_ACME_DNS_FILE]' -r -F
 complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -l dns-server -d 'Ask this name server where the zones are, instead of the system\'s [env: CERTMINT_SERVE_ACME_DNS_SERVER]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -l upstream -d 'Pass requests on to this server: `http://host:port`, `https://…` or `h2c://…`; repeatable: each goes to the one with the fewest at the time [env: CERTMINT_SERVE_ACME_UPSTREAM]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -l upstream-ca -d 'Verify https upstreams by the roots in FILE, instead of the system\'s [env: CERTMINT_SERVE_ACME_UPSTREAM_CA]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -l trusted-proxy -d 'Pass on what proxies in this network say of their clients (`X-Forwarded-*`, `Forwarded`); repeatable or with commas [env: CERTMINT_SERVE_ACME_TRUSTED_PROXY]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -l root -d 'Serve the files below DIR [default: a page that shows the connection\'s certificate] [env: CERTMINT_SERVE_ACME_ROOT]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -l proxy-protocol-from -d 'Require the PROXY protocol (version 1 or 2) of load balancers in this network, and believe it; repeatable or with commas [env: CERTMINT_SERVE_ACME_PROXY_PROTOCOL_FROM]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -l max-body -d 'Longest body of a request, such as 100MiB; a longer one is answered with 413 [default: 100MiB] [env: CERTMINT_SERVE_ACME_MAX_BODY]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -l rate-limit -d 'Requests of one client (an IPv4 address, an IPv6 /64), such as `50/s burst 100`; more are answered with 429 [default: no limit] [env: CERTMINT_SERVE_ACME_RATE_LIMIT]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -l max-connections -d 'Connections at the same time; more wait [default: 16384] [env: CERTMINT_SERVE_ACME_MAX_CONNECTIONS]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -l max-connections-per-client -d 'Connections at the same time of one client; more are closed [default: 4096] [env: CERTMINT_SERVE_ACME_MAX_CONNECTIONS_PER_CLIENT]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -l header-timeout -d 'For the header of a request [default: 10s] [env: CERTMINT_SERVE_ACME_HEADER_TIMEOUT]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -l idle-timeout -d 'For a connection without a request [default: 60s] [env: CERTMINT_SERVE_ACME_IDLE_TIMEOUT]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -l stall-timeout -d 'For a transfer that stands still [default: 60s] [env: CERTMINT_SERVE_ACME_STALL_TIMEOUT]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -l drain-timeout -d 'For requests in flight when the server stops [default: 30s] [env: CERTMINT_SERVE_ACME_DRAIN_TIMEOUT]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -l upstream-connect-timeout -d 'To connect to the upstream [default: 5s] [env: CERTMINT_SERVE_ACME_UPSTREAM_CONNECT_TIMEOUT]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -l upstream-answer-timeout -d 'For the upstream to begin its answer [default: 60s] [env: CERTMINT_SERVE_ACME_UPSTREAM_ANSWER_TIMEOUT]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -l handshake-timeout -d 'For the TLS handshake [default: 10s] [env: CERTMINT_SERVE_ACME_HANDSHAKE_TIMEOUT]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -l hsts -d 'Tell clients to use https alone for this long: `365d`, or `365d include-subdomains` [env: CERTMINT_SERVE_ACME_HSTS]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -l client-auth -d 'How clients show who they are [default: they need not] [env: CERTMINT_SERVE_ACME_CLIENT_AUTH]' -r -f -a "require\t'By a certificate of the client CA; others are refused'
+request\t'By a certificate of the client CA, or not at all'
+fingerprint\t'By a certificate or raw public key with an allowed fingerprint'"
+complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -l client-ca -d 'Authorities whose client certificates are taken, PEM [env: CERTMINT_SERVE_ACME_CLIENT_CA]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -l crl -d 'Revocation list of such an authority, PEM or DER; repeatable [env: CERTMINT_SERVE_ACME_CRL]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -l allow-fingerprint -d 'A client\'s certificate (`SHA256:…`) or raw public key (`ed25519:…`); repeatable or with commas [env: CERTMINT_SERVE_ACME_ALLOW_FINGERPRINT]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -l admin -d 'Address that answers /health, /ready and /metrics in plain http; or `off` [default: off] [env: CERTMINT_SERVE_ACME_ADMIN]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -l admin-socket -d 'Unix socket for those who may reload it and ask how it is [env: CERTMINT_SERVE_ACME_ADMIN_SOCKET]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -l access-log -d 'Write a line for each request to `stdout`, `stderr` or a file [env: CERTMINT_SERVE_ACME_ACCESS_LOG]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -l events -d 'Write a line of JSON for each event to `stdout`, `stderr` or a file [env: CERTMINT_SERVE_ACME_EVENTS]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -l user -d 'Go on as this user once the ports are bound [env: CERTMINT_SERVE_ACME_USER]' -r
 complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -l home -d 'State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]' -r -F
 complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -l color -d 'When to use colour; NO_COLOR is honoured [env: CERTMINT_COLOR]' -r -f -a "auto\t'On a terminal'
 always\t'Also into a pipe'
@@ -409,10 +480,39 @@ complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -s h -l he
 complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -s V -l version -d 'Print version'
 complete -c certmint -n "__fish_certmint_using_subcommand serve-custom" -l cert -d 'The certificate with its intermediates, PEM [env: CERTMINT_SERVE_CUSTOM_CERT]' -r -F
 complete -c certmint -n "__fish_certmint_using_subcommand serve-custom" -l key -d 'Its private key, PEM [env: CERTMINT_SERVE_CUSTOM_KEY]' -r -F
-complete -c certmint -n "__fish_certmint_using_subcommand serve-custom" -l https -d 'Address to serve https on; port 0 takes a free one [env: CERTMINT_SERVE_CUSTOM_HTTPS]' -r
-complete -c certmint -n "__fish_certmint_using_subcommand serve-custom" -l upstream -d 'Pass requests on to this server: `http://host:port`, `https://…` or `h2c://…` [env: CERTMINT_SERVE_CUSTOM_UPSTREAM]' -r
-complete -c certmint -n "__fish_certmint_using_subcommand serve-custom" -l root -d 'Serve the files below DIR [default: a page that shows the connection\'s certificate] [env: CERTMINT_SERVE_CUSTOM_ROOT]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand serve-custom" -l raw-key -d 'No certificate, but this Ed25519 key, PEM, for clients that know it (RFC 7250) [env: CERTMINT_SERVE_CUSTOM_RAW_KEY]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand serve-custom" -l self-signed -d 'A certificate for NAME that nobody vouches for, made now and never written: to try things out; can be given again [env: CERTMINT_SERVE_CUSTOM_SELF_SIGNED]' -r
 complete -c certmint -n "__fish_certmint_using_subcommand serve-custom" -l passphrase-file -d 'Passphrase of the key: FILE\'s first line; `-` is standard input [env: CERTMINT_SERVE_CUSTOM_PASSPHRASE_FILE]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand serve-custom" -l https -d 'Address to serve https on; port 0 takes a free one [env: CERTMINT_SERVE_CUSTOM_HTTPS]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-custom" -l http -d 'Address to send clients to https from; or `off` [env: CERTMINT_SERVE_CUSTOM_HTTP]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-custom" -l upstream -d 'Pass requests on to this server: `http://host:port`, `https://…` or `h2c://…`; repeatable: each goes to the one with the fewest at the time [env: CERTMINT_SERVE_CUSTOM_UPSTREAM]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-custom" -l upstream-ca -d 'Verify https upstreams by the roots in FILE, instead of the system\'s [env: CERTMINT_SERVE_CUSTOM_UPSTREAM_CA]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand serve-custom" -l trusted-proxy -d 'Pass on what proxies in this network say of their clients (`X-Forwarded-*`, `Forwarded`); repeatable or with commas [env: CERTMINT_SERVE_CUSTOM_TRUSTED_PROXY]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-custom" -l root -d 'Serve the files below DIR [default: a page that shows the connection\'s certificate] [env: CERTMINT_SERVE_CUSTOM_ROOT]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand serve-custom" -l proxy-protocol-from -d 'Require the PROXY protocol (version 1 or 2) of load balancers in this network, and believe it; repeatable or with commas [env: CERTMINT_SERVE_CUSTOM_PROXY_PROTOCOL_FROM]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-custom" -l max-body -d 'Longest body of a request, such as 100MiB; a longer one is answered with 413 [default: 100MiB] [env: CERTMINT_SERVE_CUSTOM_MAX_BODY]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-custom" -l rate-limit -d 'Requests of one client (an IPv4 address, an IPv6 /64), such as `50/s burst 100`; more are answered with 429 [default: no limit] [env: CERTMINT_SERVE_CUSTOM_RATE_LIMIT]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-custom" -l max-connections -d 'Connections at the same time; more wait [default: 16384] [env: CERTMINT_SERVE_CUSTOM_MAX_CONNECTIONS]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-custom" -l max-connections-per-client -d 'Connections at the same time of one client; more are closed [default: 4096] [env: CERTMINT_SERVE_CUSTOM_MAX_CONNECTIONS_PER_CLIENT]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-custom" -l header-timeout -d 'For the header of a request [default: 10s] [env: CERTMINT_SERVE_CUSTOM_HEADER_TIMEOUT]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-custom" -l idle-timeout -d 'For a connection without a request [default: 60s] [env: CERTMINT_SERVE_CUSTOM_IDLE_TIMEOUT]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-custom" -l stall-timeout -d 'For a transfer that stands still [default: 60s] [env: CERTMINT_SERVE_CUSTOM_STALL_TIMEOUT]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-custom" -l drain-timeout -d 'For requests in flight when the server stops [default: 30s] [env: CERTMINT_SERVE_CUSTOM_DRAIN_TIMEOUT]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-custom" -l upstream-connect-timeout -d 'To connect to the upstream [default: 5s] [env: CERTMINT_SERVE_CUSTOM_UPSTREAM_CONNECT_TIMEOUT]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-custom" -l upstream-answer-timeout -d 'For the upstream to begin its answer [default: 60s] [env: CERTMINT_SERVE_CUSTOM_UPSTREAM_ANSWER_TIMEOUT]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-custom" -l handshake-timeout -d 'For the TLS handshake [default: 10s] [env: CERTMINT_SERVE_CUSTOM_HANDSHAKE_TIMEOUT]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-custom" -l hsts -d 'Tell clients to use https alone for this long: `365d`, or `365d include-subdomains` [env: CERTMINT_SERVE_CUSTOM_HSTS]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-custom" -l client-auth -d 'How clients show who they are [default: they need not] [env: CERTMINT_SERVE_CUSTOM_CLIENT_AUTH]' -r -f -a "require\t'By a certificate of the client CA; others are refused'
+request\t'By a certificate of the client CA, or not at all'
+fingerprint\t'By a certificate or raw public key with an allowed fingerprint'"
+complete -c certmint -n "__fish_certmint_using_subcommand serve-custom" -l client-ca -d 'Authorities whose client certificates are taken, PEM [env: CERTMINT_SERVE_CUSTOM_CLIENT_CA]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand serve-custom" -l crl -d 'Revocation list of such an authority, PEM or DER; repeatable [env: CERTMINT_SERVE_CUSTOM_CRL]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand serve-custom" -l allow-fingerprint -d 'A client\'s certificate (`SHA256:…`) or raw public key (`ed25519:…`); repeatable or with commas [env: CERTMINT_SERVE_CUSTOM_ALLOW_FINGERPRINT]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-custom" -l admin -d 'Address that answers /health, /ready and /metrics in plain http; or `off` [default: off] [env: CERTMINT_SERVE_CUSTOM_ADMIN]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-custom" -l admin-socket -d 'Unix socket for those who may reload it and ask how it is [env: CERTMINT_SERVE_CUSTOM_ADMIN_SOCKET]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand serve-custom" -l access-log -d 'Write a line for each request to `stdout`, `stderr` or a file [env: CERTMINT_SERVE_CUSTOM_ACCESS_LOG]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-custom" -l events -d 'Write a line of JSON for each event to `stdout`, `stderr` or a file [env: CERTMINT_SERVE_CUSTOM_EVENTS]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-custom" -l user -d 'Go on as this user once the ports are bound [env: CERTMINT_SERVE_CUSTOM_USER]' -r
 complete -c certmint -n "__fish_certmint_using_subcommand serve-custom" -l home -d 'State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]' -r -F
 complete -c certmint -n "__fish_certmint_using_subcommand serve-custom" -l color -d 'When to use colour; NO_COLOR is honoured [env: CERTMINT_COLOR]' -r -f -a "auto\t'On a terminal'
 always\t'Also into a pipe'
@@ -424,8 +524,26 @@ complete -c certmint -n "__fish_certmint_using_subcommand serve-custom" -s v -l 
 complete -c certmint -n "__fish_certmint_using_subcommand serve-custom" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c certmint -n "__fish_certmint_using_subcommand serve-custom" -s V -l version -d 'Print version'
 complete -c certmint -n "__fish_certmint_using_subcommand serve-insecure" -l http -d 'Address to serve http on; port 0 takes a free one [env: CERTMINT_SERVE_INSECURE_HTTP]' -r
-complete -c certmint -n "__fish_certmint_using_subcommand serve-insecure" -l upstream -d 'Pass requests on to this server: `http://host:port`, `https://…` or `h2c://…` [env: CERTMINT_SERVE_INSECURE_UPSTREAM]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-insecure" -l upstream -d 'Pass requests on to this server: `http://host:port`, `https://…` or `h2c://…`; repeatable: each goes to the one with the fewest at the time [env: CERTMINT_SERVE_INSECURE_UPSTREAM]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-insecure" -l upstream-ca -d 'Verify https upstreams by the roots in FILE, instead of the system\'s [env: CERTMINT_SERVE_INSECURE_UPSTREAM_CA]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand serve-insecure" -l trusted-proxy -d 'Pass on what proxies in this network say of their clients (`X-Forwarded-*`, `Forwarded`); repeatable or with commas [env: CERTMINT_SERVE_INSECURE_TRUSTED_PROXY]' -r
 complete -c certmint -n "__fish_certmint_using_subcommand serve-insecure" -l root -d 'Serve the files below DIR [default: a page that shows the connection\'s certificate] [env: CERTMINT_SERVE_INSECURE_ROOT]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand serve-insecure" -l proxy-protocol-from -d 'Require the PROXY protocol (version 1 or 2) of load balancers in this network, and believe it; repeatable or with commas [env: CERTMINT_SERVE_INSECURE_PROXY_PROTOCOL_FROM]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-insecure" -l max-body -d 'Longest body of a request, such as 100MiB; a longer one is answered with 413 [default: 100MiB] [env: CERTMINT_SERVE_INSECURE_MAX_BODY]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-insecure" -l rate-limit -d 'Requests of one client (an IPv4 address, an IPv6 /64), such as `50/s burst 100`; more are answered with 429 [default: no limit] [env: CERTMINT_SERVE_INSECURE_RATE_LIMIT]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-insecure" -l max-connections -d 'Connections at the same time; more wait [default: 16384] [env: CERTMINT_SERVE_INSECURE_MAX_CONNECTIONS]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-insecure" -l max-connections-per-client -d 'Connections at the same time of one client; more are closed [default: 4096] [env: CERTMINT_SERVE_INSECURE_MAX_CONNECTIONS_PER_CLIENT]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-insecure" -l header-timeout -d 'For the header of a request [default: 10s] [env: CERTMINT_SERVE_INSECURE_HEADER_TIMEOUT]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-insecure" -l idle-timeout -d 'For a connection without a request [default: 60s] [env: CERTMINT_SERVE_INSECURE_IDLE_TIMEOUT]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-insecure" -l stall-timeout -d 'For a transfer that stands still [default: 60s] [env: CERTMINT_SERVE_INSECURE_STALL_TIMEOUT]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-insecure" -l drain-timeout -d 'For requests in flight when the server stops [default: 30s] [env: CERTMINT_SERVE_INSECURE_DRAIN_TIMEOUT]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-insecure" -l upstream-connect-timeout -d 'To connect to the upstream [default: 5s] [env: CERTMINT_SERVE_INSECURE_UPSTREAM_CONNECT_TIMEOUT]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-insecure" -l upstream-answer-timeout -d 'For the upstream to begin its answer [default: 60s] [env: CERTMINT_SERVE_INSECURE_UPSTREAM_ANSWER_TIMEOUT]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-insecure" -l admin -d 'Address that answers /health, /ready and /metrics in plain http; or `off` [default: off] [env: CERTMINT_SERVE_INSECURE_ADMIN]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-insecure" -l admin-socket -d 'Unix socket for those who may reload it and ask how it is [env: CERTMINT_SERVE_INSECURE_ADMIN_SOCKET]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand serve-insecure" -l access-log -d 'Write a line for each request to `stdout`, `stderr` or a file [env: CERTMINT_SERVE_INSECURE_ACCESS_LOG]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-insecure" -l events -d 'Write a line of JSON for each event to `stdout`, `stderr` or a file [env: CERTMINT_SERVE_INSECURE_EVENTS]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-insecure" -l user -d 'Go on as this user once the ports are bound [env: CERTMINT_SERVE_INSECURE_USER]' -r
 complete -c certmint -n "__fish_certmint_using_subcommand serve-insecure" -l home -d 'State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]' -r -F
 complete -c certmint -n "__fish_certmint_using_subcommand serve-insecure" -l color -d 'When to use colour; NO_COLOR is honoured [env: CERTMINT_COLOR]' -r -f -a "auto\t'On a terminal'
 always\t'Also into a pipe'
@@ -437,6 +555,17 @@ complete -c certmint -n "__fish_certmint_using_subcommand serve-insecure" -s q -
 complete -c certmint -n "__fish_certmint_using_subcommand serve-insecure" -s v -l verbose -d 'Say more; twice for everything'
 complete -c certmint -n "__fish_certmint_using_subcommand serve-insecure" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c certmint -n "__fish_certmint_using_subcommand serve-insecure" -s V -l version -d 'Print version'
+complete -c certmint -n "__fish_certmint_using_subcommand health" -l timeout -d 'How long the answer may take [env: CERTMINT_HEALTH_TIMEOUT]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand health" -l home -d 'State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand health" -l color -d 'When to use colour; NO_COLOR is honoured [env: CERTMINT_COLOR]' -r -f -a "auto\t'On a terminal'
+always\t'Also into a pipe'
+never\t'Never'"
+complete -c certmint -n "__fish_certmint_using_subcommand health" -l log-format -d 'How messages of long-running commands look [env: CERTMINT_LOG_FORMAT]' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c certmint -n "__fish_certmint_using_subcommand health" -s q -l quiet -d 'Say only what went wrong [env: CERTMINT_QUIET]'
+complete -c certmint -n "__fish_certmint_using_subcommand health" -s v -l verbose -d 'Say more; twice for everything'
+complete -c certmint -n "__fish_certmint_using_subcommand health" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c certmint -n "__fish_certmint_using_subcommand health" -s V -l version -d 'Print version'
 complete -c certmint -n "__fish_certmint_using_subcommand completions" -l home -d 'State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]' -r -F
 complete -c certmint -n "__fish_certmint_using_subcommand completions" -l color -d 'When to use colour; NO_COLOR is honoured [env: CERTMINT_COLOR]' -r -f -a "auto\t'On a terminal'
 always\t'Also into a pipe'

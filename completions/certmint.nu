@@ -712,6 +712,36 @@ module completions {
     target: string            # A PEM, DER or PKCS#12 file, a directory, `-` for standard input, or `host:port`
   ]
 
+  def "nu-complete certmint serve color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  def "nu-complete certmint serve log_format" [] {
+    [ "text" "json" ]
+  }
+
+  # Serve what a file says, on any number of listeners
+  export extern "certmint serve" [
+    --config: path            # File with a table `[[listener]]` for each listener, whose keys are the flags of the command `serve-…` that `mode` names [env: CERTMINT_SERVE_CONFIG]
+    --check-config            # Say everything that is wrong with the file, and serve nothing
+    --admin: string           # Address that answers /health, /ready and /metrics in plain http; or `off` [default: off] [env: CERTMINT_SERVE_ADMIN]
+    --admin-socket: path      # Unix socket for those who may reload it and ask how it is [env: CERTMINT_SERVE_ADMIN_SOCKET]
+    --access-log: string      # Write a line for each request to `stdout`, `stderr` or a file [env: CERTMINT_SERVE_ACCESS_LOG]
+    --events: string          # Write a line of JSON for each event to `stdout`, `stderr` or a file [env: CERTMINT_SERVE_EVENTS]
+    --user: string            # Go on as this user once the ports are bound [env: CERTMINT_SERVE_USER]
+    --home: path              # State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]
+    --quiet(-q)               # Say only what went wrong [env: CERTMINT_QUIET]
+    --verbose(-v)             # Say more; twice for everything
+    --color: string@"nu-complete certmint serve color" # When to use colour; NO_COLOR is honoured [env: CERTMINT_COLOR]
+    --log-format: string@"nu-complete certmint serve log_format" # How messages of long-running commands look [env: CERTMINT_LOG_FORMAT]
+    --help(-h)                # Print help (see more with '--help')
+    --version(-V)             # Print version
+  ]
+
+  def "nu-complete certmint serve-ca client_auth" [] {
+    [ "require" "request" "fingerprint" ]
+  }
+
   def "nu-complete certmint serve-ca color" [] {
     [ "auto" "always" "never" ]
   }
@@ -724,11 +754,36 @@ module completions {
   export extern "certmint serve-ca" [
     --init                    # Make the CA first when there is none
     --https: string           # Address to serve https on; port 0 takes a free one [env: CERTMINT_SERVE_CA_HTTPS]
+    --http: string            # Address to send clients to https from; or `off` [env: CERTMINT_SERVE_CA_HTTP]
     --days: string            # Life of the certificate in days [env: CERTMINT_SERVE_CA_DAYS]
     --key-type: string        # Kind of key: p256, p384, p521, ed25519, rsa2048, rsa3072, rsa4096 [env: CERTMINT_SERVE_CA_KEY_TYPE]
-    --upstream: string        # Pass requests on to this server: `http://host:port`, `https://…` or `h2c://…` [env: CERTMINT_SERVE_CA_UPSTREAM]
-    --root: path              # Serve the files below DIR [default: a page that shows the connection's certificate] [env: CERTMINT_SERVE_CA_ROOT]
     --passphrase-file: path   # Passphrase of the CA's intermediate key: FILE's first line; `-` is standard input, a descriptor is /dev/fd/N; asked for on a terminal when not given [env: CERTMINT_SERVE_CA_PASSPHRASE_FILE]
+    --upstream: string        # Pass requests on to this server: `http://host:port`, `https://…` or `h2c://…`; repeatable: each goes to the one with the fewest at the time [env: CERTMINT_SERVE_CA_UPSTREAM]
+    --upstream-ca: path       # Verify https upstreams by the roots in FILE, instead of the system's [env: CERTMINT_SERVE_CA_UPSTREAM_CA]
+    --trusted-proxy: string   # Pass on what proxies in this network say of their clients (`X-Forwarded-*`, `Forwarded`); repeatable or with commas [env: CERTMINT_SERVE_CA_TRUSTED_PROXY]
+    --root: path              # Serve the files below DIR [default: a page that shows the connection's certificate] [env: CERTMINT_SERVE_CA_ROOT]
+    --proxy-protocol-from: string # Require the PROXY protocol (version 1 or 2) of load balancers in this network, and believe it; repeatable or with commas [env: CERTMINT_SERVE_CA_PROXY_PROTOCOL_FROM]
+    --max-body: string        # Longest body of a request, such as 100MiB; a longer one is answered with 413 [default: 100MiB] [env: CERTMINT_SERVE_CA_MAX_BODY]
+    --rate-limit: string      # Requests of one client (an IPv4 address, an IPv6 /64), such as `50/s burst 100`; more are answered with 429 [default: no limit] [env: CERTMINT_SERVE_CA_RATE_LIMIT]
+    --max-connections: string # Connections at the same time; more wait [default: 16384] [env: CERTMINT_SERVE_CA_MAX_CONNECTIONS]
+    --max-connections-per-client: string # Connections at the same time of one client; more are closed [default: 4096] [env: CERTMINT_SERVE_CA_MAX_CONNECTIONS_PER_CLIENT]
+    --header-timeout: string  # For the header of a request [default: 10s] [env: CERTMINT_SERVE_CA_HEADER_TIMEOUT]
+    --idle-timeout: string    # For a connection without a request [default: 60s] [env: CERTMINT_SERVE_CA_IDLE_TIMEOUT]
+    --stall-timeout: string   # For a transfer that stands still [default: 60s] [env: CERTMINT_SERVE_CA_STALL_TIMEOUT]
+    --drain-timeout: string   # For requests in flight when the server stops [default: 30s] [env: CERTMINT_SERVE_CA_DRAIN_TIMEOUT]
+    --upstream-connect-timeout: string # To connect to the upstream [default: 5s] [env: CERTMINT_SERVE_CA_UPSTREAM_CONNECT_TIMEOUT]
+    --upstream-answer-timeout: string # For the upstream to begin its answer [default: 60s] [env: CERTMINT_SERVE_CA_UPSTREAM_ANSWER_TIMEOUT]
+    --handshake-timeout: string # For the TLS handshake [default: 10s] [env: CERTMINT_SERVE_CA_HANDSHAKE_TIMEOUT]
+    --hsts: string            # Tell clients to use https alone for this long: `365d`, or `365d include-subdomains` [env: CERTMINT_SERVE_CA_HSTS]
+    --client-auth: string@"nu-complete certmint serve-ca client_auth" # How clients show who they are [default: they need not] [env: CERTMINT_SERVE_CA_CLIENT_AUTH]
+    --client-ca: path         # Authorities whose client certificates are taken, PEM [env: CERTMINT_SERVE_CA_CLIENT_CA]
+    --crl: path               # Revocation list of such an authority, PEM or DER; repeatable [env: CERTMINT_SERVE_CA_CRL]
+    --allow-fingerprint: string # A client's certificate (`SHA256:…`) or raw public key (`ed25519:…`); repeatable or with commas [env: CERTMINT_SERVE_CA_ALLOW_FINGERPRINT]
+    --admin: string           # Address that answers /health, /ready and /metrics in plain http; or `off` [default: off] [env: CERTMINT_SERVE_CA_ADMIN]
+    --admin-socket: path      # Unix socket for those who may reload it and ask how it is [env: CERTMINT_SERVE_CA_ADMIN_SOCKET]
+    --access-log: string      # Write a line for each request to `stdout`, `stderr` or a file [env: CERTMINT_SERVE_CA_ACCESS_LOG]
+    --events: string          # Write a line of JSON for each event to `stdout`, `stderr` or a file [env: CERTMINT_SERVE_CA_EVENTS]
+    --user: string            # Go on as this user once the ports are bound [env: CERTMINT_SERVE_CA_USER]
     --home: path              # State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]
     --quiet(-q)               # Say only what went wrong [env: CERTMINT_QUIET]
     --verbose(-v)             # Say more; twice for everything
@@ -738,6 +793,10 @@ module completions {
     --version(-V)             # Print version
     ...names: string          # Names to serve; the first gives the certificate its id
   ]
+
+  def "nu-complete certmint serve-acme client_auth" [] {
+    [ "require" "request" "fingerprint" ]
+  }
 
   def "nu-complete certmint serve-acme color" [] {
     [ "auto" "always" "never" ]
@@ -751,12 +810,9 @@ module completions {
   export extern "certmint serve-acme" [
     --https: string           # Address to serve https on, and to answer tls-alpn-01 on [env: CERTMINT_SERVE_ACME_HTTPS]
     --http: string            # Address to answer http-01 on, and to send clients to https from; or `off` [env: CERTMINT_SERVE_ACME_HTTP]
-    --admin: string           # Address that answers /health and /ready in plain http; or `off` [env: CERTMINT_SERVE_ACME_ADMIN]
     --cache-dir: path         # Keep the certificate in DIR instead of the state directory; the account stays there [env: CERTMINT_SERVE_ACME_CACHE_DIR]
     --start-timeout: string   # How long a start without a valid certificate may take [env: CERTMINT_SERVE_ACME_START_TIMEOUT]
     --key-type: string        # Kind of key: p256, p384, rsa2048, rsa3072, rsa4096; some CAs take p521 and ed25519 [env: CERTMINT_SERVE_ACME_KEY_TYPE]
-    --upstream: string        # Pass requests on to this server: `http://host:port`, `https://…` or `h2c://…` [env: CERTMINT_SERVE_ACME_UPSTREAM]
-    --root: path              # Serve the files below DIR [default: a page that shows the connection's certificate] [env: CERTMINT_SERVE_ACME_ROOT]
     --directory: string       # The CA: letsencrypt, letsencrypt-staging, zerossl, google, or the https URL of its directory [env: CERTMINT_SERVE_ACME_DIRECTORY]
     --ca-file: path           # Trust the directory's own TLS by the roots in FILE, instead of the system's [env: CERTMINT_SERVE_ACME_CA_FILE]
     --fallback: string        # A second CA, asked when the first issues nothing [env: CERTMINT_SERVE_ACME_FALLBACK]
@@ -771,6 +827,32 @@ module completions {
     --dns: string             # Show control by dns-01 with the table `[dns.CREDENTIAL]` of --dns-file [env: CERTMINT_SERVE_ACME_DNS]
     --dns-file: path          # File with DNS credentials: tables `[dns.NAME]` with `provider = "rfc2136"`, say; if it has only one, --dns can be left out [env: CERTMINT_SERVE_ACME_DNS_FILE]
     --dns-server: string      # Ask this name server where the zones are, instead of the system's [env: CERTMINT_SERVE_ACME_DNS_SERVER]
+    --upstream: string        # Pass requests on to this server: `http://host:port`, `https://…` or `h2c://…`; repeatable: each goes to the one with the fewest at the time [env: CERTMINT_SERVE_ACME_UPSTREAM]
+    --upstream-ca: path       # Verify https upstreams by the roots in FILE, instead of the system's [env: CERTMINT_SERVE_ACME_UPSTREAM_CA]
+    --trusted-proxy: string   # Pass on what proxies in this network say of their clients (`X-Forwarded-*`, `Forwarded`); repeatable or with commas [env: CERTMINT_SERVE_ACME_TRUSTED_PROXY]
+    --root: path              # Serve the files below DIR [default: a page that shows the connection's certificate] [env: CERTMINT_SERVE_ACME_ROOT]
+    --proxy-protocol-from: string # Require the PROXY protocol (version 1 or 2) of load balancers in this network, and believe it; repeatable or with commas [env: CERTMINT_SERVE_ACME_PROXY_PROTOCOL_FROM]
+    --max-body: string        # Longest body of a request, such as 100MiB; a longer one is answered with 413 [default: 100MiB] [env: CERTMINT_SERVE_ACME_MAX_BODY]
+    --rate-limit: string      # Requests of one client (an IPv4 address, an IPv6 /64), such as `50/s burst 100`; more are answered with 429 [default: no limit] [env: CERTMINT_SERVE_ACME_RATE_LIMIT]
+    --max-connections: string # Connections at the same time; more wait [default: 16384] [env: CERTMINT_SERVE_ACME_MAX_CONNECTIONS]
+    --max-connections-per-client: string # Connections at the same time of one client; more are closed [default: 4096] [env: CERTMINT_SERVE_ACME_MAX_CONNECTIONS_PER_CLIENT]
+    --header-timeout: string  # For the header of a request [default: 10s] [env: CERTMINT_SERVE_ACME_HEADER_TIMEOUT]
+    --idle-timeout: string    # For a connection without a request [default: 60s] [env: CERTMINT_SERVE_ACME_IDLE_TIMEOUT]
+    --stall-timeout: string   # For a transfer that stands still [default: 60s] [env: CERTMINT_SERVE_ACME_STALL_TIMEOUT]
+    --drain-timeout: string   # For requests in flight when the server stops [default: 30s] [env: CERTMINT_SERVE_ACME_DRAIN_TIMEOUT]
+    --upstream-connect-timeout: string # To connect to the upstream [default: 5s] [env: CERTMINT_SERVE_ACME_UPSTREAM_CONNECT_TIMEOUT]
+    --upstream-answer-timeout: string # For the upstream to begin its answer [default: 60s] [env: CERTMINT_SERVE_ACME_UPSTREAM_ANSWER_TIMEOUT]
+    --handshake-timeout: string # For the TLS handshake [default: 10s] [env: CERTMINT_SERVE_ACME_HANDSHAKE_TIMEOUT]
+    --hsts: string            # Tell clients to use https alone for this long: `365d`, or `365d include-subdomains` [env: CERTMINT_SERVE_ACME_HSTS]
+    --client-auth: string@"nu-complete certmint serve-acme client_auth" # How clients show who they are [default: they need not] [env: CERTMINT_SERVE_ACME_CLIENT_AUTH]
+    --client-ca: path         # Authorities whose client certificates are taken, PEM [env: CERTMINT_SERVE_ACME_CLIENT_CA]
+    --crl: path               # Revocation list of such an authority, PEM or DER; repeatable [env: CERTMINT_SERVE_ACME_CRL]
+    --allow-fingerprint: string # A client's certificate (`SHA256:…`) or raw public key (`ed25519:…`); repeatable or with commas [env: CERTMINT_SERVE_ACME_ALLOW_FINGERPRINT]
+    --admin: string           # Address that answers /health, /ready and /metrics in plain http; or `off` [default: off] [env: CERTMINT_SERVE_ACME_ADMIN]
+    --admin-socket: path      # Unix socket for those who may reload it and ask how it is [env: CERTMINT_SERVE_ACME_ADMIN_SOCKET]
+    --access-log: string      # Write a line for each request to `stdout`, `stderr` or a file [env: CERTMINT_SERVE_ACME_ACCESS_LOG]
+    --events: string          # Write a line of JSON for each event to `stdout`, `stderr` or a file [env: CERTMINT_SERVE_ACME_EVENTS]
+    --user: string            # Go on as this user once the ports are bound [env: CERTMINT_SERVE_ACME_USER]
     --home: path              # State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]
     --quiet(-q)               # Say only what went wrong [env: CERTMINT_QUIET]
     --verbose(-v)             # Say more; twice for everything
@@ -780,6 +862,10 @@ module completions {
     --version(-V)             # Print version
     ...names: string          # Names to serve, all in one certificate; the first gives it its id
   ]
+
+  def "nu-complete certmint serve-custom client_auth" [] {
+    [ "require" "request" "fingerprint" ]
+  }
 
   def "nu-complete certmint serve-custom color" [] {
     [ "auto" "always" "never" ]
@@ -793,10 +879,37 @@ module completions {
   export extern "certmint serve-custom" [
     --cert: path              # The certificate with its intermediates, PEM [env: CERTMINT_SERVE_CUSTOM_CERT]
     --key: path               # Its private key, PEM [env: CERTMINT_SERVE_CUSTOM_KEY]
-    --https: string           # Address to serve https on; port 0 takes a free one [env: CERTMINT_SERVE_CUSTOM_HTTPS]
-    --upstream: string        # Pass requests on to this server: `http://host:port`, `https://…` or `h2c://…` [env: CERTMINT_SERVE_CUSTOM_UPSTREAM]
-    --root: path              # Serve the files below DIR [default: a page that shows the connection's certificate] [env: CERTMINT_SERVE_CUSTOM_ROOT]
+    --raw-key: path           # No certificate, but this Ed25519 key, PEM, for clients that know it (RFC 7250) [env: CERTMINT_SERVE_CUSTOM_RAW_KEY]
+    --self-signed: string     # A certificate for NAME that nobody vouches for, made now and never written: to try things out; can be given again [env: CERTMINT_SERVE_CUSTOM_SELF_SIGNED]
     --passphrase-file: path   # Passphrase of the key: FILE's first line; `-` is standard input [env: CERTMINT_SERVE_CUSTOM_PASSPHRASE_FILE]
+    --https: string           # Address to serve https on; port 0 takes a free one [env: CERTMINT_SERVE_CUSTOM_HTTPS]
+    --http: string            # Address to send clients to https from; or `off` [env: CERTMINT_SERVE_CUSTOM_HTTP]
+    --upstream: string        # Pass requests on to this server: `http://host:port`, `https://…` or `h2c://…`; repeatable: each goes to the one with the fewest at the time [env: CERTMINT_SERVE_CUSTOM_UPSTREAM]
+    --upstream-ca: path       # Verify https upstreams by the roots in FILE, instead of the system's [env: CERTMINT_SERVE_CUSTOM_UPSTREAM_CA]
+    --trusted-proxy: string   # Pass on what proxies in this network say of their clients (`X-Forwarded-*`, `Forwarded`); repeatable or with commas [env: CERTMINT_SERVE_CUSTOM_TRUSTED_PROXY]
+    --root: path              # Serve the files below DIR [default: a page that shows the connection's certificate] [env: CERTMINT_SERVE_CUSTOM_ROOT]
+    --proxy-protocol-from: string # Require the PROXY protocol (version 1 or 2) of load balancers in this network, and believe it; repeatable or with commas [env: CERTMINT_SERVE_CUSTOM_PROXY_PROTOCOL_FROM]
+    --max-body: string        # Longest body of a request, such as 100MiB; a longer one is answered with 413 [default: 100MiB] [env: CERTMINT_SERVE_CUSTOM_MAX_BODY]
+    --rate-limit: string      # Requests of one client (an IPv4 address, an IPv6 /64), such as `50/s burst 100`; more are answered with 429 [default: no limit] [env: CERTMINT_SERVE_CUSTOM_RATE_LIMIT]
+    --max-connections: string # Connections at the same time; more wait [default: 16384] [env: CERTMINT_SERVE_CUSTOM_MAX_CONNECTIONS]
+    --max-connections-per-client: string # Connections at the same time of one client; more are closed [default: 4096] [env: CERTMINT_SERVE_CUSTOM_MAX_CONNECTIONS_PER_CLIENT]
+    --header-timeout: string  # For the header of a request [default: 10s] [env: CERTMINT_SERVE_CUSTOM_HEADER_TIMEOUT]
+    --idle-timeout: string    # For a connection without a request [default: 60s] [env: CERTMINT_SERVE_CUSTOM_IDLE_TIMEOUT]
+    --stall-timeout: string   # For a transfer that stands still [default: 60s] [env: CERTMINT_SERVE_CUSTOM_STALL_TIMEOUT]
+    --drain-timeout: string   # For requests in flight when the server stops [default: 30s] [env: CERTMINT_SERVE_CUSTOM_DRAIN_TIMEOUT]
+    --upstream-connect-timeout: string # To connect to the upstream [default: 5s] [env: CERTMINT_SERVE_CUSTOM_UPSTREAM_CONNECT_TIMEOUT]
+    --upstream-answer-timeout: string # For the upstream to begin its answer [default: 60s] [env: CERTMINT_SERVE_CUSTOM_UPSTREAM_ANSWER_TIMEOUT]
+    --handshake-timeout: string # For the TLS handshake [default: 10s] [env: CERTMINT_SERVE_CUSTOM_HANDSHAKE_TIMEOUT]
+    --hsts: string            # Tell clients to use https alone for this long: `365d`, or `365d include-subdomains` [env: CERTMINT_SERVE_CUSTOM_HSTS]
+    --client-auth: string@"nu-complete certmint serve-custom client_auth" # How clients show who they are [default: they need not] [env: CERTMINT_SERVE_CUSTOM_CLIENT_AUTH]
+    --client-ca: path         # Authorities whose client certificates are taken, PEM [env: CERTMINT_SERVE_CUSTOM_CLIENT_CA]
+    --crl: path               # Revocation list of such an authority, PEM or DER; repeatable [env: CERTMINT_SERVE_CUSTOM_CRL]
+    --allow-fingerprint: string # A client's certificate (`SHA256:…`) or raw public key (`ed25519:…`); repeatable or with commas [env: CERTMINT_SERVE_CUSTOM_ALLOW_FINGERPRINT]
+    --admin: string           # Address that answers /health, /ready and /metrics in plain http; or `off` [default: off] [env: CERTMINT_SERVE_CUSTOM_ADMIN]
+    --admin-socket: path      # Unix socket for those who may reload it and ask how it is [env: CERTMINT_SERVE_CUSTOM_ADMIN_SOCKET]
+    --access-log: string      # Write a line for each request to `stdout`, `stderr` or a file [env: CERTMINT_SERVE_CUSTOM_ACCESS_LOG]
+    --events: string          # Write a line of JSON for each event to `stdout`, `stderr` or a file [env: CERTMINT_SERVE_CUSTOM_EVENTS]
+    --user: string            # Go on as this user once the ports are bound [env: CERTMINT_SERVE_CUSTOM_USER]
     --home: path              # State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]
     --quiet(-q)               # Say only what went wrong [env: CERTMINT_QUIET]
     --verbose(-v)             # Say more; twice for everything
@@ -818,8 +931,26 @@ module completions {
   export extern "certmint serve-insecure" [
     --http: string            # Address to serve http on; port 0 takes a free one [env: CERTMINT_SERVE_INSECURE_HTTP]
     --allow-remote            # Allow an address that others can reach
-    --upstream: string        # Pass requests on to this server: `http://host:port`, `https://…` or `h2c://…` [env: CERTMINT_SERVE_INSECURE_UPSTREAM]
+    --upstream: string        # Pass requests on to this server: `http://host:port`, `https://…` or `h2c://…`; repeatable: each goes to the one with the fewest at the time [env: CERTMINT_SERVE_INSECURE_UPSTREAM]
+    --upstream-ca: path       # Verify https upstreams by the roots in FILE, instead of the system's [env: CERTMINT_SERVE_INSECURE_UPSTREAM_CA]
+    --trusted-proxy: string   # Pass on what proxies in this network say of their clients (`X-Forwarded-*`, `Forwarded`); repeatable or with commas [env: CERTMINT_SERVE_INSECURE_TRUSTED_PROXY]
     --root: path              # Serve the files below DIR [default: a page that shows the connection's certificate] [env: CERTMINT_SERVE_INSECURE_ROOT]
+    --proxy-protocol-from: string # Require the PROXY protocol (version 1 or 2) of load balancers in this network, and believe it; repeatable or with commas [env: CERTMINT_SERVE_INSECURE_PROXY_PROTOCOL_FROM]
+    --max-body: string        # Longest body of a request, such as 100MiB; a longer one is answered with 413 [default: 100MiB] [env: CERTMINT_SERVE_INSECURE_MAX_BODY]
+    --rate-limit: string      # Requests of one client (an IPv4 address, an IPv6 /64), such as `50/s burst 100`; more are answered with 429 [default: no limit] [env: CERTMINT_SERVE_INSECURE_RATE_LIMIT]
+    --max-connections: string # Connections at the same time; more wait [default: 16384] [env: CERTMINT_SERVE_INSECURE_MAX_CONNECTIONS]
+    --max-connections-per-client: string # Connections at the same time of one client; more are closed [default: 4096] [env: CERTMINT_SERVE_INSECURE_MAX_CONNECTIONS_PER_CLIENT]
+    --header-timeout: string  # For the header of a request [default: 10s] [env: CERTMINT_SERVE_INSECURE_HEADER_TIMEOUT]
+    --idle-timeout: string    # For a connection without a request [default: 60s] [env: CERTMINT_SERVE_INSECURE_IDLE_TIMEOUT]
+    --stall-timeout: string   # For a transfer that stands still [default: 60s] [env: CERTMINT_SERVE_INSECURE_STALL_TIMEOUT]
+    --drain-timeout: string   # For requests in flight when the server stops [default: 30s] [env: CERTMINT_SERVE_INSECURE_DRAIN_TIMEOUT]
+    --upstream-connect-timeout: string # To connect to the upstream [default: 5s] [env: CERTMINT_SERVE_INSECURE_UPSTREAM_CONNECT_TIMEOUT]
+    --upstream-answer-timeout: string # For the upstream to begin its answer [default: 60s] [env: CERTMINT_SERVE_INSECURE_UPSTREAM_ANSWER_TIMEOUT]
+    --admin: string           # Address that answers /health, /ready and /metrics in plain http; or `off` [default: off] [env: CERTMINT_SERVE_INSECURE_ADMIN]
+    --admin-socket: path      # Unix socket for those who may reload it and ask how it is [env: CERTMINT_SERVE_INSECURE_ADMIN_SOCKET]
+    --access-log: string      # Write a line for each request to `stdout`, `stderr` or a file [env: CERTMINT_SERVE_INSECURE_ACCESS_LOG]
+    --events: string          # Write a line of JSON for each event to `stdout`, `stderr` or a file [env: CERTMINT_SERVE_INSECURE_EVENTS]
+    --user: string            # Go on as this user once the ports are bound [env: CERTMINT_SERVE_INSECURE_USER]
     --home: path              # State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]
     --quiet(-q)               # Say only what went wrong [env: CERTMINT_QUIET]
     --verbose(-v)             # Say more; twice for everything
@@ -827,6 +958,27 @@ module completions {
     --log-format: string@"nu-complete certmint serve-insecure log_format" # How messages of long-running commands look [env: CERTMINT_LOG_FORMAT]
     --help(-h)                # Print help (see more with '--help')
     --version(-V)             # Print version
+  ]
+
+  def "nu-complete certmint health color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  def "nu-complete certmint health log_format" [] {
+    [ "text" "json" ]
+  }
+
+  # Ask a running server whether it is ready; 0 when it is, 4 when not
+  export extern "certmint health" [
+    --timeout: string         # How long the answer may take [env: CERTMINT_HEALTH_TIMEOUT]
+    --home: path              # State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]
+    --quiet(-q)               # Say only what went wrong [env: CERTMINT_QUIET]
+    --verbose(-v)             # Say more; twice for everything
+    --color: string@"nu-complete certmint health color" # When to use colour; NO_COLOR is honoured [env: CERTMINT_COLOR]
+    --log-format: string@"nu-complete certmint health log_format" # How messages of long-running commands look [env: CERTMINT_LOG_FORMAT]
+    --help(-h)                # Print help (see more with '--help')
+    --version(-V)             # Print version
+    url?: string              # `http://host:port[/path]` of a server's admin address, or `unix:PATH` of its admin socket; /ready is asked where no path is given [env: CERTMINT_HEALTH_URL] [default: http://127.0.0.1:9900/ready]
   ]
 
   def "nu-complete certmint completions shell" [] {

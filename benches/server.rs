@@ -65,9 +65,9 @@ fn proxied_requests(files: &peers::Files) {
     let servers = peers::start(files, &Content::Upstream(upstream.address));
     compare("a proxied request of 1 kB", &servers, |server| {
         let done = Command::new("taskset")
-            .args(["-c", "1", "h2load", "--h1", "-q", "-c", "32", "-t", "1"])
+            .args(["-c", "1", "h2load", "--h1", "-c", "32", "-t", "1"])
             .args(["-n", &EACH.to_string()])
-            .arg(format!("https://{}/", server.address))
+            .arg(format!("https://localhost:{}/", server.address.port()))
             .output()
             .expect("h2load is installed");
         let said = String::from_utf8_lossy(&done.stdout).into_owned();

@@ -21,8 +21,9 @@ use crate::support::{Server, TestEnv, tool};
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// What each stalled handshake may cost, in bytes of resident memory. A build
-/// without optimisation and the allocator's rounding are in it.
-const MOST: u64 = 12_000;
+/// without optimisation and the allocator's rounding are in it: `benches/server.rs`
+/// has what an optimised one takes.
+const MOST: u64 = 16_000;
 
 /// A handshake that stalls after our answer, which holds a whole handshake's state.
 const ANSWERED: &str = "a ClientHello";

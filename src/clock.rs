@@ -4,9 +4,12 @@
 //! decision that depends on time takes a [`Clock`] or a moment as an argument,
 //! so that years can be simulated in a test and a jumping clock is one value.
 
+mod throttle;
+
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+pub(crate) use throttle::Throttle;
 pub use time::{Duration, OffsetDateTime as Timestamp};
 
 /// Tells the time, in UTC and whole seconds (the resolution of X.509).

@@ -30,7 +30,6 @@ pub mod signals;
 mod sink;
 mod sockets;
 mod telemetry;
-mod throttle;
 mod tls;
 pub mod watch;
 

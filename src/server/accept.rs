@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::Tasks;
-use super::clients::{ClientPrefix, Clients, Seat};
+use super::clients::{Clients, Seat};
 use super::connection::{self, Connection, HttpBuilder, Io};
 use super::gate::Gate;
 use super::idle::Idlers;
@@ -22,9 +22,10 @@ use super::proxy_protocol::{self, HeaderError};
 use super::respond::Handler;
 use super::signals::Shutdown;
 use super::telemetry::Witness;
-use super::throttle::Throttle;
 use super::tls::{HandshakeError, Opened, Tls};
+use crate::clock::Throttle;
 use crate::finding::words::causes;
+use crate::net::client::ClientPrefix;
 use crate::settings::{Limits, ListenerSettings};
 
 /// Connections that may wait to be accepted, in the kernel.

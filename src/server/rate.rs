@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::clients::ClientPrefix;
+use crate::net::client::ClientPrefix;
 use crate::settings::Rate;
 
 /// Clients that are remembered at the same time; about 2 MB.

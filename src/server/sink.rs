@@ -13,7 +13,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;
 use std::time::Duration;
 
-use super::throttle::Throttle;
+use crate::clock::Throttle;
 use crate::settings::LogTarget;
 use crate::store::{StoreError, disk};
 

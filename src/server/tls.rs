@@ -29,11 +29,10 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::client_auth::{self, Clients, TrustError};
 use super::hello;
-use super::throttle::Throttle;
 use super::watch::{Watch, watch_paths};
 use crate::certificates::{Asked, Certificates, Identity, Served};
 use crate::challenge::{ChallengeTable, validation};
-use crate::clock::Clock;
+use crate::clock::{Clock, Throttle};
 use crate::finding::words::causes;
 use crate::identifier::quoted;
 use crate::settings::{ClientAuth, TlsPolicy};

@@ -23,8 +23,8 @@ use tokio_rustls::TlsConnector;
 
 use super::body::Outgoing;
 use super::health::Health;
+use crate::clock::Throttle;
 use crate::finding::words::causes;
-use crate::server::throttle::Throttle;
 use crate::settings::{UpstreamProtocol, UpstreamServer};
 
 /// How long an unused connection is kept.

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 /// Lets one message through per interval and counts what it held back.
 #[derive(Debug)]
-pub(super) struct Throttle {
+pub(crate) struct Throttle {
     start: Instant,
     every: Duration,
     /// Milliseconds after `start`; nothing is let through before.
@@ -16,7 +16,7 @@ pub(super) struct Throttle {
 }
 
 impl Throttle {
-    pub(super) fn new(every: Duration) -> Self {
+    pub(crate) fn new(every: Duration) -> Self {
         Self {
             start: Instant::now(),
             every,
@@ -26,7 +26,7 @@ impl Throttle {
     }
 
     /// Whether to say it now: how many were held back since it was last said.
-    pub(super) fn admit(&self) -> Option<u64> {
+    pub(crate) fn admit(&self) -> Option<u64> {
         self.admit_after(self.start.elapsed())
     }
 

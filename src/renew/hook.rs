@@ -7,8 +7,9 @@
 use std::process::Stdio;
 use std::time::Duration;
 
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, Command};
+use zeroize::Zeroizing;
 
 use crate::identifier::quoted;
 use crate::store::Stored;
@@ -20,13 +21,10 @@ pub struct Hook {
     arguments: Vec<String>,
 }
 
-/// What a hook is told.
-#[derive(Debug, Clone)]
-pub struct Context {
-    id: String,
-    path: String,
-    names: String,
-}
+/// What a hook is told: variables of its environment, by their names after
+/// `CERTMINT_HOOK_`.
+#[derive(Debug, Clone, Default)]
+pub struct Context(Vec<(&'static str, String)>);
 
 impl Context {
     /// What a hook is told about `stored`.
@@ -39,11 +37,17 @@ impl Context {
             .map(ToString::to_string)
             .collect();
         let path = stored.path.as_ref().map(|p| p.display().to_string());
-        Self {
-            id: stored.id.to_string(),
-            path: path.unwrap_or_default(),
-            names: names.join(","),
-        }
+        Self::default()
+            .with("ID", stored.id.to_string())
+            .with("PATH", path.unwrap_or_default())
+            .with("NAMES", names.join(","))
+    }
+
+    /// Also this.
+    #[must_use]
+    pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.0.push((name, value.into()));
+        self
     }
 }
 
@@ -69,38 +73,67 @@ impl Hook {
 
     /// Runs the hook to its end, or ends it at the deadline.
     pub async fn run(&self, context: &Context, deadline: Duration) -> Result<(), HookFailure> {
+        self.execute(context, deadline, 0).await.map(drop)
+    }
+
+    /// [`Self::run`], for what the hook writes to its standard output: at most `longest`
+    /// bytes, or it has failed.
+    pub async fn run_for_output(
+        &self,
+        context: &Context,
+        deadline: Duration,
+        longest: u64,
+    ) -> Result<Zeroizing<Vec<u8>>, HookFailure> {
+        let output = self.execute(context, deadline, longest + 1).await?;
+        if u64::try_from(output.len()).unwrap_or(u64::MAX) > longest {
+            return Err(HookFailure::Talkative {
+                program: quoted(&self.program),
+                longest,
+            });
+        }
+        Ok(output)
+    }
+
+    /// Runs it, and keeps the first `wanted` bytes of what it writes.
+    async fn execute(
+        &self,
+        context: &Context,
+        deadline: Duration,
+        wanted: u64,
+    ) -> Result<Zeroizing<Vec<u8>>, HookFailure> {
         let name = || quoted(&self.program);
+        let stdout = if wanted > 0 {
+            Stdio::piped()
+        } else {
+            Stdio::null()
+        };
         let mut child = self
             .command(context)
+            .stdout(stdout)
             .spawn()
             .map_err(|source| HookFailure::Start {
                 program: name(),
                 source,
             })?;
         let group = child.id();
-        let mut stderr = child.stderr.take();
+        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let finished = tokio::time::timeout(deadline, async {
-            let mut output = Vec::new();
-            if let Some(stderr) = stderr.as_mut() {
-                // Read past the cap too, or a talkative hook would block on its pipe.
-                let mut head = stderr.take(OUTPUT_MAX);
-                let _ = head.read_to_end(&mut output).await;
-                let _ = tokio::io::copy(head.into_inner(), &mut tokio::io::sink()).await;
-            }
-            (child.wait().await, output)
+            let (output, complaint) =
+                tokio::join!(beginning(stdout, wanted), beginning(stderr, OUTPUT_MAX));
+            (child.wait().await, output, complaint)
         })
         .await;
         match finished {
-            Ok((Ok(status), _)) if status.success() => Ok(()),
-            Ok((Ok(status), output)) => Err(HookFailure::Failed {
+            Ok((Ok(status), output, _)) if status.success() => Ok(output),
+            Ok((Ok(status), _, complaint)) => Err(HookFailure::Failed {
                 program: name(),
                 status,
-                output: String::from_utf8_lossy(&output)
+                output: String::from_utf8_lossy(&complaint)
                     .lines()
                     .last()
                     .map_or_else(String::new, quoted),
             }),
-            Ok((Err(source), _)) => Err(HookFailure::Start {
+            Ok((Err(source), ..)) => Err(HookFailure::Start {
                 program: name(),
                 source,
             }),
@@ -120,16 +153,30 @@ impl Hook {
             .args(&self.arguments)
             .env_clear()
             .env("PATH", PATH)
-            .env("CERTMINT_HOOK_ID", &context.id)
-            .env("CERTMINT_HOOK_PATH", &context.path)
-            .env("CERTMINT_HOOK_NAMES", &context.names)
+            .envs(
+                context
+                    .0
+                    .iter()
+                    .map(|(name, value)| (format!("CERTMINT_HOOK_{name}"), value)),
+            )
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .process_group(0)
             .kill_on_drop(true);
         command
     }
+}
+
+/// The first bytes of what comes through a pipe. The rest is read too, or a talkative
+/// hook would block on its pipe.
+async fn beginning(pipe: Option<impl AsyncRead + Unpin>, wanted: u64) -> Zeroizing<Vec<u8>> {
+    let mut bytes = Zeroizing::default();
+    if let Some(pipe) = pipe {
+        let mut head = pipe.take(wanted);
+        let _ = head.read_to_end(&mut bytes).await;
+        let _ = tokio::io::copy(&mut head.into_inner(), &mut tokio::io::sink()).await;
+    }
+    bytes
 }
 
 async fn end_group(group: Option<u32>, child: &mut Child) {
@@ -167,6 +214,14 @@ pub enum HookFailure {
         /// The last line it wrote to standard error.
         output: String,
     },
+    /// It wrote more than anybody reads.
+    #[error("the hook `{program}` wrote more than {longest} bytes")]
+    Talkative {
+        /// What was run.
+        program: String,
+        /// How much is read.
+        longest: u64,
+    },
     /// It ran too long and was ended.
     #[error("the hook `{program}` was ended after {} seconds", deadline.as_secs())]
     Deadline {
@@ -182,11 +237,10 @@ mod tests {
     use super::*;
 
     fn context() -> Context {
-        Context {
-            id: "a.test".into(),
-            path: "/nowhere".into(),
-            names: "a.test,$(id)".into(),
-        }
+        Context::default()
+            .with("ID", "a.test")
+            .with("PATH", "/nowhere")
+            .with("NAMES", "a.test,$(id)")
     }
 
     async fn run(line: &str) -> Result<(), HookFailure> {

@@ -5,6 +5,7 @@
 //! provided before; one name may have a certificate per kind of key, and the
 //! ClientHello decides between them.
 
+mod demand;
 mod raw_key;
 mod served;
 
@@ -25,6 +26,7 @@ use crate::clock::Timestamp;
 use crate::identifier::{Identifier, summary};
 use crate::key::KeyType;
 
+pub use demand::{Answer, Demand, Miss};
 pub(crate) use raw_key::ed25519_of_spki;
 pub use raw_key::{RawKey, UnusableRawKey, ed25519_fingerprint};
 pub use served::Served;
@@ -36,6 +38,11 @@ pub trait Certificates: Send + Sync + fmt::Debug {
     /// Called once per handshake on the runtime's threads: it neither blocks nor
     /// waits. What it returns stays valid whatever is swapped later.
     fn find(&self, asked: Asked<'_>) -> Option<Identity>;
+
+    /// Who makes certificates for names that [`Self::find`] has none for; mostly nobody.
+    fn demand(&self) -> Option<&dyn Demand> {
+        None
+    }
 }
 
 /// What a client asked for.
@@ -54,6 +61,18 @@ pub struct Asked<'a> {
 pub struct Identity(Arc<[Arc<Served>]>);
 
 impl Identity {
+    /// Notes that a client was served with it.
+    pub fn note_use(&self) {
+        self.0.iter().for_each(|served| served.note_use());
+    }
+
+    /// Whether [`Self::note_use`] was called since the last time that this was asked.
+    pub fn take_use(&self) -> bool {
+        self.0
+            .iter()
+            .fold(false, |used, served| served.take_use() || used)
+    }
+
     /// The first certificate whose key can make one of `schemes`.
     ///
     /// When none can, the first of all: rustls then refuses the client with the

@@ -27,6 +27,7 @@ pub mod acme;
 
 // Life cycle: deciding what is due, and doing it.
 pub mod renew;
+pub mod on_demand;
 
 // The server knows certificates by name, never who issued them.
 pub mod server;

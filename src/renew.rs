@@ -20,6 +20,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::bundle::Certificate;
 use crate::clock::{Clock, Timestamp};
+use crate::event::{self, Event, Facts};
 use crate::finding::words::causes;
 use crate::identifier::{CertId, Identifier};
 use crate::issuer::{
@@ -139,7 +140,7 @@ impl Renewal<'_> {
         turn: &Turn,
         seen: &mut Seen,
     ) -> Result<Done, Failure> {
-        if request.leave_served && self.store.is_served(id)? {
+        if request.leave_served && (id.is_on_demand() || self.store.is_served(id)?) {
             if let Some(stored) = self.store.load(id)? {
                 seen.names = stored.record.profile.names;
             }
@@ -153,11 +154,7 @@ impl Renewal<'_> {
         let _lock = if request.dry_run {
             None
         } else {
-            let lock = wait(|within| match within {
-                None => self.store.try_lock_cert(id),
-                Some(time) => self.store.lock_cert_within(id, time).map(Some),
-            });
-            let lock = lock.await?;
+            let lock = wait_for_certificate(self.store, id).await?;
             for healed in self.store.recover(id)? {
                 tracing::info!(%id, "{healed}");
             }
@@ -314,6 +311,7 @@ impl Renewal<'_> {
         let after = Attempts {
             plan: before.plan_for(&bundle.leaf().serial_hex()).cloned(),
             hurried: hurried.or(before.hurried),
+            used: before.used,
             ..Attempts::default()
         };
         if let Err(unwritten) = self.store.set_attempts(id, &after) {
@@ -429,6 +427,15 @@ pub async fn wait_for_lock(store: &dyn Store, name: &str) -> Result<Lock, StoreE
     .await
 }
 
+/// [`wait_for_lock`] for the lock of a certificate.
+pub async fn wait_for_certificate(store: &dyn Store, id: &CertId) -> Result<Lock, StoreError> {
+    wait(|within| match within {
+        None => store.try_lock_cert(id),
+        Some(time) => store.lock_cert_within(id, time).map(Some),
+    })
+    .await
+}
+
 /// Tries to `take` a lock again and again; the last time, with how long to wait for
 /// it, for its error.
 async fn wait(
@@ -477,10 +484,23 @@ pub async fn obtain(
     Ok(stored)
 }
 
+/// The event of a certificate that was issued just now.
+pub fn issued(stored: &Stored, is_renewal: bool) -> Event {
+    Event::issued(event::Issued {
+        certificate: Facts::new(stored.id.as_str(), stored.bundle.leaf()),
+        source: stored.record.issuer.source(),
+        is_renewal,
+    })
+}
+
 /// Strikes the failures of `id`; writes nothing when there were none.
 pub fn forget_attempts(store: &dyn Store, id: &CertId) -> Result<(), StoreError> {
-    let fresh = Attempts::default();
-    if store.attempts(id)? == fresh {
+    let before = store.attempts(id)?;
+    let fresh = Attempts {
+        used: before.used,
+        ..Attempts::default()
+    };
+    if before == fresh {
         return Ok(());
     }
     store.set_attempts(id, &fresh)

@@ -98,6 +98,12 @@ pub struct Attempts {
     /// is the current one's, a crash came before their end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deploying: Option<String>,
+    /// When a client was last served with it; known of what is made on demand alone.
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        with = "time::serde::rfc3339::option"
+    )]
+    pub used: Option<Timestamp>,
 }
 
 impl Attempts {
@@ -153,6 +159,11 @@ pub struct Window {
 pub trait Store: Send + Sync + fmt::Debug {
     /// Every id that has at least one generation, sorted.
     fn ids(&self) -> Result<Vec<CertId>, StoreError>;
+
+    /// Every id that has attempts and no certificate, sorted.
+    fn failing(&self) -> Result<Vec<CertId>, StoreError> {
+        Ok(Vec::new())
+    }
 
     /// The current generation, or the newest that verifies when the current one
     /// does not. `None` when the id is unknown; an error when nothing verifies.

@@ -1,6 +1,7 @@
 //! What a connection is served with, and what that is good for.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use rustls::sign::CertifiedKey;
 
@@ -13,6 +14,7 @@ use crate::identifier::Identifier;
 pub struct Served {
     key: Arc<CertifiedKey>,
     subject: Subject,
+    used: AtomicBool,
 }
 
 /// Whom a key speaks for. Kept apart from the DER form, since requests ask often.
@@ -36,6 +38,7 @@ impl Served {
                 not_before: leaf.not_before(),
                 not_after: leaf.not_after(),
             },
+            used: AtomicBool::new(false),
         }
     }
 
@@ -43,7 +46,19 @@ impl Served {
         Self {
             key: Arc::new(key),
             subject: Subject::RawKey,
+            used: AtomicBool::new(false),
         }
+    }
+
+    pub(super) fn note_use(&self) {
+        // Handshakes on other processors need not fetch the line again.
+        if !self.used.load(Relaxed) {
+            self.used.store(true, Relaxed);
+        }
+    }
+
+    pub(super) fn take_use(&self) -> bool {
+        self.used.swap(false, Relaxed)
     }
 
     /// The key, and what is sent to clients.

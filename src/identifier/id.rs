@@ -6,7 +6,7 @@ use std::str::FromStr;
 use aws_lc_rs::digest;
 use data_encoding::HEXLOWER;
 
-use super::Identifier;
+use super::{DnsName, Identifier};
 
 /// Names one certificate on this machine across its generations.
 ///
@@ -21,6 +21,8 @@ impl CertId {
     pub const MAX: usize = 200;
     /// Hex digits of the hash that follow a slug.
     const HASH_DIGITS: usize = 16;
+    /// What ids of certificates begin with that are made on demand.
+    const ON_DEMAND: &str = "_on-demand.";
 
     /// The id of a certificate whose first name is `name`.
     ///
@@ -38,6 +40,23 @@ impl CertId {
         } else {
             Self(text)
         }
+    }
+
+    /// The id of a certificate that is made for `name` because clients ask for it; never
+    /// that of one which somebody asked for by hand.
+    pub fn on_demand(name: &DnsName) -> Self {
+        let text = format!("{}{name}", Self::ON_DEMAND);
+        if text.len() > Self::MAX {
+            let Self(hashed) = Self::hashed(name.as_str());
+            Self(format!("{}{hashed}", Self::ON_DEMAND))
+        } else {
+            Self(text)
+        }
+    }
+
+    /// Whether it is one of [`Self::on_demand`].
+    pub fn is_on_demand(&self) -> bool {
+        self.0.starts_with(Self::ON_DEMAND)
     }
 
     fn hashed(text: &str) -> Self {
@@ -124,6 +143,24 @@ mod tests {
         assert!("../a".parse::<CertId>().is_err());
         assert!("".parse::<CertId>().is_err());
         assert!("A".parse::<CertId>().is_err());
+    }
+
+    #[test]
+    fn what_is_made_on_demand_has_ids_of_its_own() {
+        let name = |text: &str| DnsName::parse(text).unwrap();
+        let long = format!("{}.test", ["a".repeat(60).as_str(); 4].join("."));
+        let other = format!("b{}", &long[1..]);
+        let mut ids = ["a.test", "b.test", &long, &other].map(|n| CertId::on_demand(&name(n)));
+        for id in &ids {
+            assert!(
+                id.is_on_demand() && id.as_str().parse::<CertId>().is_ok(),
+                "{id}"
+            );
+        }
+        ids.sort();
+        assert!(ids.windows(2).all(|pair| pair[0] != pair[1]), "{ids:?}");
+        let by_hand = CertId::for_name(&Identifier::parse("a.test").unwrap());
+        assert!(!by_hand.is_on_demand());
     }
 
     #[test]

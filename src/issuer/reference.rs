@@ -32,6 +32,14 @@ impl IssuerRef {
             (Self::Private, Self::Acme(_)) | (Self::Acme(_), Self::Private) => false,
         }
     }
+
+    /// Who issues, as events name them: `private`, or the URL of a directory.
+    pub fn source(&self) -> String {
+        match self {
+            Self::Private => "private".to_owned(),
+            Self::Acme(acme) => acme.directory.url().to_string(),
+        }
+    }
 }
 
 impl fmt::Display for IssuerRef {

@@ -82,7 +82,10 @@ impl Renewal<'_> {
     /// What cannot be read will fail without anybody being asked.
     fn asks_about(&self, id: &CertId, request: &Request) -> bool {
         let is_public = matches!(self.store.issuer(id), Some(IssuerRef::Acme(_)));
-        let is_ours = || !request.leave_served || self.store.is_served(id).is_ok_and(|s| !s);
+        let is_ours = || {
+            !request.leave_served
+                || !(id.is_on_demand() || self.store.is_served(id).is_ok_and(|s| s))
+        };
         let loaded = (is_public && is_ours()).then(|| self.store.load(id));
         let Some(Ok(Some(stored))) = loaded else {
             return false;

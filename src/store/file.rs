@@ -136,6 +136,13 @@ impl Store for FileStore {
         Ok(ids)
     }
 
+    fn failing(&self) -> Result<Vec<CertId>, StoreError> {
+        let mut ids = self.known_ids()?;
+        ids.retain(|id| !self.entry(id).exists() && self.entry(id).dir.join(ATTEMPTS).exists());
+        ids.sort();
+        Ok(ids)
+    }
+
     fn load(&self, id: &CertId) -> Result<Option<Stored>, StoreError> {
         let entry = self.entry(id);
         let mut tries = 0;
@@ -1250,6 +1257,7 @@ mod tests {
                 ask_again: clock().now() + crate::clock::Duration::hours(6),
             }),
             hurried: Some(clock().now()),
+            used: Some(clock().now()),
         };
         scene.store.set_attempts(&scene.id, &attempts).unwrap();
         assert_eq!(scene.store.attempts(&scene.id).unwrap(), attempts);

@@ -47,6 +47,8 @@ pub(super) struct Serving {
     pub(super) handler: Arc<Handler>,
     /// Answers plain HTTP on a TLS port.
     switch: Arc<Handler>,
+    /// Answers while the certificate of the name asked for is being made.
+    pending: Arc<Handler>,
     tls: Option<Tls>,
     pub(super) http: HttpBuilder,
     pub(super) limits: Limits,
@@ -122,6 +124,7 @@ impl Serving {
             switch: Arc::new(Handler::SwitchToTls(
                 tls.as_ref().map(|tls| Arc::clone(tls.certificates())),
             )),
+            pending: Arc::new(Handler::Pending),
             tls,
             http: connection::http_builder(),
             gate: Arc::new(Gate::new(&limits, &witness)),
@@ -419,7 +422,7 @@ async fn open(
     };
     // One deadline for the whole handshake, however it is cut into pieces.
     // In a box of its own, as each future that it is passed through has room for it.
-    let opening = Box::pin(tls.open(stream, connection.local.ip()));
+    let opening = Box::pin(tls.open(stream, &connection, deadline));
     let graceful = serving.shutdown.graceful();
     let opened = graceful
         .run_until_cancelled(timeout_at(deadline, opening))
@@ -429,10 +432,14 @@ async fn open(
     let handshakes = &serving.witness.counts().handshakes;
     match opened {
         Opened::Tls(stream, session) => {
-            let outcome = if session.resumed { "resumed" } else { "full" };
+            let (outcome, handler) = match (session.stands_in, session.resumed) {
+                (Some(_), _) => ("placeholder", &serving.pending),
+                (None, true) => ("resumed", &serving.handler),
+                (None, false) => ("full", &serving.handler),
+            };
             handshakes.count(outcome);
             connection.tls = Some(session);
-            let handler = Arc::clone(&serving.handler);
+            let handler = Arc::clone(handler);
             Ok(Some((Io::Tls(stream), Arc::new(connection), handler)))
         }
         Opened::PlainHttp(stream) => {
@@ -486,7 +493,9 @@ mod tests {
             listener.accept().await.unwrap()
         };
         let (stream, peer) = connection().await;
-        let tls = serving.tls.as_ref().unwrap().open(stream, peer.ip());
+        let ends = Connection::new(peer, peer);
+        let tls = serving.tls.as_ref().unwrap();
+        let tls = tls.open(stream, &ends, Instant::now());
         let (stream, peer) = connection().await;
         let place = Place::new(permit(&serving).await, serving.seat(peer).unwrap());
         let own = meet(stream, peer, place, Arc::clone(&serving));

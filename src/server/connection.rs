@@ -102,6 +102,12 @@ impl Connection {
         }
     }
 
+    /// The client is served with a certificate that stands in for one that is being made;
+    /// there may be that one after this time.
+    pub(super) fn stands_in(&self) -> Option<Duration> {
+        self.tls.as_ref()?.stands_in
+    }
+
     /// `https` or `http`.
     pub(super) fn scheme(&self) -> &'static str {
         if self.tls.is_some() { "https" } else { "http" }
@@ -133,6 +139,9 @@ pub(super) async fn serve(
         async move {
             let response = handler.respond(request, &connection, &gate).await;
             busy.answered();
+            if connection.stands_in().is_some() {
+                busy.activity.take_leave();
+            }
             let status = response.status().as_u16();
             seen.answered(status, || response.body().upstream_server());
             Ok::<_, Infallible>(response.map(|body| body.keeping(busy, seen)))
@@ -191,6 +200,8 @@ pub(super) struct Activity {
     abandoned: AtomicU32,
     /// Somebody else needs the place.
     dismissed: AtomicBool,
+    /// It is to end with the answers that are on their way.
+    leaving: AtomicBool,
     /// Wakes the connection for what another task noted above.
     waker: AtomicWaker,
 }
@@ -210,6 +221,7 @@ impl Activity {
             blocked: AtomicBool::new(false),
             abandoned: AtomicU32::new(0),
             dismissed: AtomicBool::new(false),
+            leaving: AtomicBool::new(false),
             waker: AtomicWaker::new(),
         }
     }
@@ -226,6 +238,12 @@ impl Activity {
     /// Asks an idle connection to leave.
     pub(super) fn dismiss(&self) {
         self.dismissed.store(true, Relaxed);
+        self.waker.wake();
+    }
+
+    /// Ends the connection with the answers that are on their way.
+    fn take_leave(&self) {
+        self.leaving.store(true, Relaxed);
         self.waker.wake();
     }
 
@@ -375,6 +393,10 @@ impl<'a> Watchdog<'a> {
         if dismissed && !self.leaving && self.activity.idle_since().is_some() {
             self.leaving = true;
             self.timer.as_mut().reset(Instant::now() + FAREWELL);
+            return Verdict::SayGoodbye;
+        }
+        if self.activity.leaving.swap(false, Relaxed) && !self.leaving {
+            self.leaving = true;
             return Verdict::SayGoodbye;
         }
         loop {

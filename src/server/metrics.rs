@@ -15,7 +15,8 @@ use http::Method;
 
 use super::process;
 use crate::clock::Timestamp;
-use crate::event::Event;
+use crate::event::{Event, Trigger};
+use crate::on_demand::DECISIONS;
 
 /// Most certificates whose dates are shown: those that expire first.
 const SHOWN: usize = 1000;
@@ -90,7 +91,7 @@ impl ListenerCounts {
     fn new(label: &str) -> Self {
         Self {
             label: label.into(),
-            handshakes: Labelled::new(&["full", "resumed"]),
+            handshakes: Labelled::new(&["full", "resumed", "placeholder"]),
             refused: Labelled::new(&[]),
             accepted: AtomicU64::new(0),
             open: AtomicI64::new(0),
@@ -171,7 +172,11 @@ impl Default for Metrics {
             swaps: AtomicU64::new(0),
             reloads: Labelled::new(&["done", "failed"]),
             issuances: Labelled::new(&["issued", "renewed", "failed"]),
-            on_demand: Labelled::new(&["requested", "rejected"]),
+            on_demand: {
+                let counts = Labelled::new(&["requested"]);
+                DECISIONS.iter().for_each(|known| _ = counts.place(known));
+                counts
+            },
         }
     }
 }
@@ -232,9 +237,13 @@ impl Metrics {
             Event::CertificateRenewed(_) => self.issuances.count("renewed"),
             Event::CertificateFailed { .. } => self.issuances.count("failed"),
             Event::CertificateSwapped(_) => _ = self.swaps.fetch_add(1, Relaxed),
-            Event::CertificateRequested { .. } => self.on_demand.count("requested"),
-            Event::CertificateRejected { .. } => self.on_demand.count("rejected"),
+            Event::CertificateRequested {
+                trigger: Trigger::Tls | Trigger::Http,
+                ..
+            } => self.on_demand.count("requested"),
             Event::Ready { .. }
+            | Event::CertificateRequested { .. }
+            | Event::CertificateRejected { .. }
             | Event::Stopping
             | Event::Stopped { .. }
             | Event::CertificateExpiring(_) => {}

@@ -2,20 +2,24 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, LOCATION, RETRY_AFTER};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, LOCATION};
 use http::uri::Authority;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 
 use super::body::Body;
 use super::connection::Connection;
-use super::respond::{NO_STORE, https_location, read_only, text};
-use crate::certificates::Certificates;
+use super::respond::{NO_STORE, https_location, not_yet, read_only, text};
+use crate::certificates::{Answer, Certificates, Miss};
 use crate::challenge::{ChallengeTable, HTTP_PREFIX};
+use crate::event::Trigger;
 
-/// When a client may ask again while the certificates are still being obtained, in
-/// seconds.
-const ASK_AGAIN: HeaderValue = HeaderValue::from_static("5");
+/// When a client may ask again while the certificates are still being obtained.
+const ASK_AGAIN: Duration = Duration::from_secs(5);
+
+/// How long a client waits for a decision about a name that has no certificate.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a plain port beside a TLS one answers with.
 #[derive(Debug, Clone)]
@@ -61,7 +65,7 @@ pub(super) struct Redirector {
 }
 
 impl Redirector {
-    pub(super) fn respond(
+    pub(super) async fn respond(
         &self,
         request: &Request<()>,
         host: Option<&Authority>,
@@ -71,15 +75,22 @@ impl Redirector {
             return answer;
         }
         if self.duties.provisioning.lasts() {
-            let words = "the certificate is being obtained";
-            let mut response = text(StatusCode::SERVICE_UNAVAILABLE, words);
-            response.headers_mut().insert(RETRY_AFTER, ASK_AGAIN);
-            response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
-            return response;
+            return not_yet("the certificate is being obtained", ASK_AGAIN);
         }
-        let certificates = &*self.duties.certificates;
-        let location = host
-            .and_then(|host| https_location(request, host, self.port, connection, certificates));
+        let location = || {
+            let certificates = &*self.duties.certificates;
+            https_location(request, host?, self.port, connection, certificates)
+        };
+        let location = match location() {
+            Some(location) => Some(location),
+            None => match self.demand(host, connection).await {
+                Some(Answer::Ready) => location(),
+                Some(Answer::Pending { retry_after, .. }) => {
+                    return not_yet("Certificate issuance in progress", retry_after);
+                }
+                Some(Answer::Refused) | None => None,
+            },
+        };
         let Some(location) = location else {
             let words = "no site of this name is served here";
             return text(StatusCode::MISDIRECTED_REQUEST, words);
@@ -94,6 +105,18 @@ impl Redirector {
         // Browsers keep it for good otherwise, and the port may be another one day.
         response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
         response
+    }
+
+    /// What is said of a name that has no certificate, where some are made on demand.
+    async fn demand(&self, host: Option<&Authority>, connection: &Connection) -> Option<Answer> {
+        let miss = Miss {
+            name: host?.host(),
+            client: connection.peer.ip(),
+            trigger: Trigger::Http,
+            patience: PATIENCE,
+        };
+        let demand = self.duties.certificates.demand()?;
+        Some(demand.ask(miss).await)
     }
 
     /// Whether a CA looks at an open challenge.

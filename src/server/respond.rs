@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::header::{
     ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, HeaderValue,
-    LOCATION, STRICT_TRANSPORT_SECURITY,
+    LOCATION, RETRY_AFTER, STRICT_TRANSPORT_SECURITY,
 };
 use http::uri::Authority;
 use http::{Method, Request, Response, StatusCode, Version};
@@ -39,6 +39,8 @@ pub(super) enum Handler {
     Redirect(Redirector),
     /// Tells programs how the server is.
     Admin(Admin),
+    /// Asks for patience where the certificate of the name is still being made.
+    Pending,
     /// Sends clients that speak plain HTTP on a TLS port to https.
     SwitchToTls(Option<Arc<dyn Certificates>>),
 }
@@ -109,7 +111,21 @@ impl Handler {
             Self::Page(page) => page.respond(&discard_body(request).await, connection),
             Self::Files(files) => files.respond(discard_body(request).await).await,
             Self::Redirect(redirector) => {
-                redirector.respond(&discard_body(request).await, host.as_ref(), connection)
+                let request = discard_body(request).await;
+                redirector
+                    .respond(&request, host.as_ref(), connection)
+                    .await
+            }
+            Self::Pending => {
+                let closes = request.version() != Version::HTTP_2;
+                discard_body(request).await;
+                let retry_after = connection.stands_in().unwrap_or_default();
+                let mut answer = not_yet("Certificate issuance in progress", retry_after);
+                if closes {
+                    let close = HeaderValue::from_static("close");
+                    answer.headers_mut().insert(CONNECTION, close);
+                }
+                answer
             }
             Self::Admin(admin) => admin.respond(&discard_body(request).await).await,
             Self::SwitchToTls(certificates) => {
@@ -309,6 +325,15 @@ pub(super) fn text(status: StatusCode, words: &str) -> Response<Body> {
         CONTENT_TYPE,
         HeaderValue::from_static("text/plain; charset=utf-8"),
     );
+    response
+}
+
+/// 503 for what is there in a moment: when to ask again.
+pub(super) fn not_yet(words: &str, retry_after: Duration) -> Response<Body> {
+    let mut response = text(StatusCode::SERVICE_UNAVAILABLE, words);
+    let seconds = retry_after.as_secs().max(1);
+    response.headers_mut().insert(RETRY_AFTER, seconds.into());
+    response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
     response
 }
 

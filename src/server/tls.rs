@@ -18,21 +18,26 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use rustls::crypto::CryptoProvider;
 use rustls::server::danger::ClientCertVerifier;
-use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, ServerConfig};
+use rustls::server::{
+    ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert, ServerConfig,
+};
 use rustls::sign::CertifiedKey;
 use rustls::{CertificateError, CipherSuite, SupportedCipherSuite};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::OnceCell;
+use tokio::time::Instant;
 use tokio_rustls::server::TlsStream;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::client_auth::{self, Clients, TrustError};
+use super::connection::Connection;
 use super::hello;
 use super::watch::{Watch, watch_paths};
-use crate::certificates::{Asked, Certificates, Identity, Served};
+use crate::certificates::{Answer, Asked, Certificates, Identity, Miss, Served};
 use crate::challenge::{ChallengeTable, validation};
 use crate::clock::{Clock, Throttle};
+use crate::event::Trigger;
 use crate::finding::words::causes;
 use crate::identifier::quoted;
 use crate::settings::{ClientAuth, TlsPolicy};
@@ -45,6 +50,9 @@ const HANDSHAKE_RECORD: u8 = 0x16;
 
 /// The fatal alert `unrecognized_name` as a record (RFC 6066 §3, RFC 8446 §6).
 const UNRECOGNIZED_NAME: [u8; 7] = [0x15, 0x03, 0x03, 0x00, 0x02, 0x02, 112];
+
+/// The part of a handshake's time that a client may wait for its certificate.
+const WAITED: f32 = 0.75;
 
 /// How often it is said that clients are refused for want of a current CRL.
 const SAY_AGAIN: Duration = Duration::from_secs(60);
@@ -234,11 +242,13 @@ impl Tls {
         self.following.get_or_init(begin).await;
     }
 
-    /// Takes a connection through its handshake. Has no deadline of its own.
+    /// Takes a connection through its handshake, which is to be over at `deadline`; that
+    /// is not enforced here.
     pub(super) async fn open(
         &self,
         stream: TcpStream,
-        local: IpAddr,
+        connection: &Connection,
+        deadline: Instant,
     ) -> Result<Opened, HandshakeError> {
         let mut first = [0];
         if stream.peek(&mut first).await.map_err(HandshakeError::Io)? == 0 {
@@ -263,9 +273,13 @@ impl Tls {
         let server_name = start.client_hello().server_name().map(str::to_owned);
         let asked = Asked {
             server_name: server_name.as_deref(),
-            local,
+            local: connection.local.ip(),
         };
-        let Some(identity) = self.certificates.find(asked) else {
+        let found = match self.certificates.find(asked) {
+            Some(identity) => Some((identity, None)),
+            None => self.demand(asked, connection.peer.ip(), deadline).await,
+        };
+        let Some((identity, stands_in)) = found else {
             // The client may be gone already; there is nobody else to tell.
             let _ = start.io.write_all(&UNRECOGNIZED_NAME).await;
             let _ = start.io.shutdown().await;
@@ -281,6 +295,11 @@ impl Tls {
         let mut config = raw_keys.unwrap_or(&trust.config).clone();
         config.ignore_client_order = !prefers_chacha(start.client_hello().cipher_suites());
         config.cert_resolver = Arc::<Chooser>::clone(&chooser);
+        if stands_in.is_some() {
+            // Nobody is to come back on the strength of it.
+            config.send_tls13_tickets = 0;
+            config.ticketer = Arc::new(NoTickets);
+        }
         let raw = raw_keys.is_some();
         let stream = start
             .into_stream(Arc::new(config))
@@ -288,8 +307,35 @@ impl Tls {
             .map_err(|error| self.refused(error))?;
         let client = Standing::new(&stream, raw, trust, &self.trusted, &self.clock);
         let (served, transport) = (chooser.chosen(), self.transport.as_ref());
-        let session = TlsSession::new(&stream, server_name, served, client, transport);
+        let mut session = TlsSession::new(&stream, server_name, served, client, transport);
+        session.stands_in = stands_in;
         Ok(Opened::Tls(Box::new(stream), session))
+    }
+
+    /// What a client is served with whose name has no certificate yet: the one that was
+    /// made meanwhile, or one that stands in for it, with when to come back.
+    async fn demand(
+        &self,
+        asked: Asked<'_>,
+        client: IpAddr,
+        deadline: Instant,
+    ) -> Option<(Identity, Option<Duration>)> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let miss = Miss {
+            name: asked.server_name?,
+            client,
+            trigger: Trigger::Tls,
+            // The rest is for the handshake itself.
+            patience: left.mul_f32(WAITED),
+        };
+        match self.certificates.demand()?.ask(miss).await {
+            Answer::Ready => Some((self.certificates.find(asked)?, None)),
+            Answer::Pending {
+                stand_in,
+                retry_after,
+            } => Some((stand_in?, Some(retry_after))),
+            Answer::Refused => None,
+        }
     }
 
     /// Notes a failed handshake, and says when the fault is ours: clients would never
@@ -346,6 +392,28 @@ impl ResolvesServerCert for Chooser {
 
     fn only_raw_public_keys(&self) -> bool {
         self.identity.only_raw_public_keys()
+    }
+}
+
+/// Lets no session be resumed.
+#[derive(Debug)]
+struct NoTickets;
+
+impl ProducesTickets for NoTickets {
+    fn enabled(&self) -> bool {
+        false
+    }
+
+    fn lifetime(&self) -> u32 {
+        0
+    }
+
+    fn encrypt(&self, _: &[u8]) -> Option<Vec<u8>> {
+        None
+    }
+
+    fn decrypt(&self, _: &[u8]) -> Option<Vec<u8>> {
+        None
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use http::header::{HeaderName, HeaderValue};
@@ -29,6 +30,9 @@ pub(in crate::server) struct TlsSession {
     /// The certificate was sent in an earlier connection, not in this one.
     pub(in crate::server) resumed: bool,
     pub(in crate::server) served: Arc<Served>,
+    /// The certificate stands in for one that is being made; there may be that one after
+    /// this time.
+    pub(in crate::server) stands_in: Option<Duration>,
     /// Who the client is; `None` for a stranger.
     client: Option<Box<Standing>>,
     transport: Option<Arc<StrictTransport>>,
@@ -59,6 +63,7 @@ impl TlsSession {
             server_name,
             resumed: tls.handshake_kind() == Some(HandshakeKind::Resumed),
             served: Arc::clone(served),
+            stands_in: None,
             client: client.map(Box::new),
             transport: transport.cloned(),
             named,
@@ -96,7 +101,10 @@ impl TlsSession {
     /// would be believed (RFC 6797 §8.1): the host is a name, and the certificate is
     /// good for it today.
     pub(in crate::server) fn strict_transport(&self, host: &str) -> Option<&HeaderValue> {
-        let transport = self.transport.as_ref()?;
+        let transport = self
+            .transport
+            .as_ref()
+            .filter(|_| self.stands_in.is_none())?;
         let named = if self.is_server_name(host) {
             self.named
         } else {
@@ -176,7 +184,7 @@ impl Standing {
             return false;
         };
         let since = u64::try_from(self.clock.now().unix_timestamp()).unwrap_or_default();
-        let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(since));
+        let now = UnixTime::since_unix_epoch(Duration::from_secs(since));
         let good = verifier.verify_client_cert(leaf, above, now).is_ok();
         if good {
             self.verified.store(Arc::clone(&current));

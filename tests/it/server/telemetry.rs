@@ -405,6 +405,7 @@ fn events_are_lines_of_json_and_counted() {
     let telemetry = Telemetry::new(clock, None, Some(&target), LineFormat::Text).unwrap();
     telemetry.emit(&Event::Reloaded);
     telemetry.emit(&Event::rejected("a\nb", Trigger::Tls, "not allowed"));
+    telemetry.on_demand("refused_denied");
     telemetry.settle();
     let text = env.read("events");
     let events: Vec<serde_json::Value> = text
@@ -417,7 +418,7 @@ fn events_are_lines_of_json_and_counted() {
     let samples = parse(&telemetry.metrics());
     assert_eq!(sum(&samples, "certmint_reloads_total", &["done"]), 1.0);
     let decisions = "certmint_on_demand_decisions_total";
-    assert_eq!(sum(&samples, decisions, &["rejected"]), 1.0);
+    assert_eq!(sum(&samples, decisions, &["refused_denied"]), 1.0);
     assert!(telemetry.last_reload().unwrap().error.is_none());
 }
 

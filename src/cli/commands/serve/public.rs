@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{run, serving};
+use super::{run, tell};
 use crate::cli::Environment;
 use crate::cli::args::{AcmeListenerArgs, ProofArgs, ServeAcmeArgs};
 use crate::cli::commands::acme::{each_once, prove, second_ca};
@@ -29,9 +29,7 @@ pub(in crate::cli::commands) fn acme(
         listener: settings(listener.https, &listener.site, Some(&listener.tls))?,
         http: listener.http.0,
     };
-    run(site, args.operation, context, |ready| {
-        printer.note(&serving(ready));
-    })
+    run(site, args.operation, context, |ready| tell(ready, printer))
 }
 
 /// What is to be served, and everything that a renewal needs to ask the same again,
@@ -67,7 +65,10 @@ pub(super) fn mode(
     };
     let dns = &mut proof.elsewhere;
     if dns.dns.is_some() || proof.challenge == Some(ChallengeKind::Dns01) {
-        dns.dns_file = dns.dns_file.take().or_else(|| credentials.map(Path::to_owned));
+        dns.dns_file = dns
+            .dns_file
+            .take()
+            .or_else(|| credentials.map(Path::to_owned));
     }
     let issuer = AcmeRef {
         http: http.map(|ListenAddr(address)| address),

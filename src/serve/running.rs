@@ -332,6 +332,7 @@ impl Running {
         let reread = Arc::clone(&self.reread);
         let plan = blocking(move || reread()).await?;
         let told = |error: ServeError| vec![with_hint(&error)];
+        plan.check().map_err(told)?;
         let (sites, means) = (plan.sites.clone(), self.means.clone());
         let known = self.pool.tended().to_vec();
         let pool = blocking(move || Pool::of(&sites, &known, &means)).await;

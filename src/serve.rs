@@ -8,6 +8,7 @@ mod custom;
 mod keeper;
 mod kept;
 mod operation;
+mod plan;
 mod private;
 mod pool;
 #[cfg(feature = "acme")]
@@ -31,155 +32,25 @@ use tokio_util::sync::CancellationToken;
 use crate::bundle::{BundleError, Certificate};
 use crate::certificates::{CertificateTable, Certificates, UnusableCertificate, UnusableRawKey};
 use crate::clock::Clock;
-use crate::identifier::{CertId, Identifier};
-use crate::issuer::{AcmeRef, BoxFuture, Profile};
-use crate::key::{KeyError, Passphrase};
+use crate::identifier::CertId;
+use crate::issuer::BoxFuture;
+use crate::key::KeyError;
 use crate::renew::Failure;
-use crate::renew::issuers::Variables;
 use crate::server::{
     AdminSocketError, Ended, LineFormat, Provisioning, Redirect, Security, ServerError, Shutdown,
     SinkError, Telemetry, raise_descriptor_limit,
 };
-use crate::settings::{ListenAddr, ListenerSettings, LogTarget};
+use crate::settings::ListenAddr;
 use crate::store::StoreError;
 
 use keeper::Keeper;
-use pool::{Means, Pool, told_of};
+pub use plan::{
+    CustomFiles, Operation, Plan, PrivateLeaf, PublicLeaf, RawKeyFile, ServeMode, Site,
+};
+use pool::{Means, Pool};
 use reload::Reloads;
 pub use supervisor::Supervisor;
 pub use user::UserError;
-
-/// Where a listener's certificates come from.
-#[derive(Debug, Clone)]
-pub enum ServeMode {
-    /// Nowhere: plain HTTP.
-    Insecure {
-        /// Others than this machine may connect.
-        allow_remote: bool,
-    },
-    /// The private CA issues and renews one.
-    Ca(PrivateLeaf),
-    /// A public CA does.
-    Acme(Box<PublicLeaf>),
-    /// Files that somebody else keeps fresh.
-    Custom(CustomFiles),
-    /// None: clients know the key (RFC 7250).
-    RawKey(RawKeyFile),
-    /// The server signs one for these names itself, to try things out; it is never
-    /// written anywhere.
-    SelfSigned(Vec<Identifier>),
-}
-
-/// A certificate of the private CA, kept in a state directory.
-#[derive(Debug, Clone)]
-pub struct PrivateLeaf {
-    /// The state directory.
-    pub home: PathBuf,
-    /// Under which it is kept.
-    pub id: CertId,
-    /// What it is to be.
-    pub profile: Profile,
-    /// Unlocks the CA's intermediate key.
-    pub passphrase: Option<Passphrase>,
-}
-
-/// A certificate of a public CA, obtained through this server itself.
-#[derive(Clone)]
-pub struct PublicLeaf {
-    /// The state directory, which holds the account.
-    pub home: PathBuf,
-    /// The state directory that the certificate is kept in.
-    pub cache_dir: PathBuf,
-    /// Under which it is kept.
-    pub id: CertId,
-    /// What it is to be.
-    pub profile: Profile,
-    /// Which CA, and how it is asked.
-    pub issuer: AcmeRef,
-    /// Variables that DNS credentials may refer to.
-    pub variables: Arc<Variables>,
-    /// Whether the terms of service of a CA without an account may be agreed to.
-    pub agree_to_terms: bool,
-    /// How long a start without a certificate may take.
-    pub start_timeout: Duration,
-}
-
-impl fmt::Debug for PublicLeaf {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PublicLeaf")
-            .field("id", &self.id)
-            .field("profile", &self.profile)
-            .field("issuer", &self.issuer)
-            .finish_non_exhaustive()
-    }
-}
-
-/// A certificate and its key in files of the operator's.
-#[derive(Debug, Clone)]
-pub struct CustomFiles {
-    /// Leaf and intermediates, PEM.
-    pub cert: PathBuf,
-    /// The private key, PEM.
-    pub key: PathBuf,
-    /// Unlocks the key.
-    pub passphrase: Option<Passphrase>,
-}
-
-/// An Ed25519 key in a file of the operator's.
-#[derive(Debug, Clone)]
-pub struct RawKeyFile {
-    /// The private key, PEM.
-    pub key: PathBuf,
-    /// Unlocks the key.
-    pub passphrase: Option<Passphrase>,
-}
-
-impl RawKeyFile {
-    /// Refuses a file that could not be served.
-    pub fn check(&self) -> Result<(), ServeError> {
-        raw_key::fingerprint(self).map(drop)
-    }
-}
-
-/// How a server is looked after: what concerns the whole process, not one listener.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Operation {
-    /// Where `/health`, `/ready` and `/metrics` are answered, in plain HTTP.
-    pub admin: Option<ListenAddr>,
-    /// Unix socket for those who may tell the server what to do.
-    pub admin_socket: Option<PathBuf>,
-    /// Where each request gets a line.
-    pub access_log: Option<LogTarget>,
-    /// Where each event gets a line of JSON.
-    pub events: Option<LogTarget>,
-    /// The user to go on as, once the ports are bound.
-    pub user: Option<String>,
-}
-
-/// One listener to be served.
-#[derive(Debug, Clone)]
-pub struct Site {
-    /// Where it is written, for messages: a file and a line.
-    pub place: Option<String>,
-    /// Where its certificates come from.
-    pub mode: ServeMode,
-    /// Where it listens, and what it serves.
-    pub listener: ListenerSettings,
-    /// The plain port beside it: http-01, and the way to https.
-    pub http: Option<ListenAddr>,
-}
-
-/// A server to be put together.
-#[derive(Debug, Clone)]
-pub struct Plan {
-    /// Its listeners; at least one.
-    pub sites: Vec<Site>,
-    /// What concerns them all.
-    pub operation: Operation,
-    /// What stands in the settings and takes effect at the next start alone, each with
-    /// where it is written; of interest in a reload.
-    pub for_next_start: Vec<String>,
-}
 
 /// Reads the settings again: what the server is to be from now on, or everything that
 /// is wrong with them. Blocks on the disk.
@@ -236,13 +107,7 @@ pub fn serve(
     surroundings: Surroundings,
     on_ready: impl FnMut(&Ready),
 ) -> Result<Ended, ServeError> {
-    if plan.sites.is_empty() {
-        return Err(ServeError::NoListener);
-    }
-    for site in &plan.sites {
-        site.check()
-            .map_err(|error| told_of(site, plan.sites.len(), error))?;
-    }
+    plan.check()?;
     let Surroundings {
         clock,
         supervisor,
@@ -290,101 +155,6 @@ pub fn serve(
     let ended = runtime.block_on(running::run(start, on_ready));
     telemetry.settle();
     ended
-}
-
-impl ServeMode {
-    /// Whether both get the same certificate in the same way.
-    fn is_same_as(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Insecure { .. }, Self::Insecure { .. }) => true,
-            (Self::Ca(one), Self::Ca(other)) => {
-                (&one.home, &one.id, &one.profile) == (&other.home, &other.id, &other.profile)
-            }
-            (Self::Acme(one), Self::Acme(other)) => one.is_same_as(other),
-            (Self::Custom(one), Self::Custom(other)) => {
-                (&one.cert, &one.key) == (&other.cert, &other.key)
-            }
-            (Self::RawKey(one), Self::RawKey(other)) => one.key == other.key,
-            (Self::SelfSigned(one), Self::SelfSigned(other)) => one == other,
-            _ => false,
-        }
-    }
-
-    /// Whether only one of both can be at work at the same time, for the certificate
-    /// that both want.
-    fn rivals(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Acme(one), Self::Acme(other)) => {
-                (&one.cache_dir, &one.id) == (&other.cache_dir, &other.id)
-            }
-            _ => false,
-        }
-    }
-}
-
-impl PublicLeaf {
-    fn is_same_as(&self, other: &Self) -> bool {
-        let Self {
-            home,
-            cache_dir,
-            id,
-            profile,
-            issuer,
-            variables: _,
-            agree_to_terms,
-            start_timeout,
-        } = self;
-        (home, cache_dir, id) == (&other.home, &other.cache_dir, &other.id)
-            && (profile, issuer) == (&other.profile, &other.issuer)
-            && (agree_to_terms, start_timeout) == (&other.agree_to_terms, &other.start_timeout)
-    }
-}
-
-impl CustomFiles {
-    /// Refuses files that could not be served.
-    pub fn check(&self) -> Result<(), ServeError> {
-        custom::check(self.clone(), &Telemetry::default()).map(drop)
-    }
-}
-
-impl Site {
-    /// Refuses what must not be served.
-    pub fn check(&self) -> Result<(), ServeError> {
-        check_address(&self.mode, self.listener.address)
-    }
-}
-
-impl ServeMode {
-    /// Under which its certificate is shown.
-    fn id(&self) -> Option<String> {
-        match self {
-            Self::Ca(leaf) => Some(leaf.id.to_string()),
-            Self::Acme(leaf) => Some(leaf.id.to_string()),
-            Self::Custom(files) => Some(custom::id(files)),
-            Self::Insecure { .. } | Self::RawKey(_) | Self::SelfSigned(_) => None,
-        }
-    }
-
-    /// The state directories that are written to while it runs.
-    fn states(&self) -> Vec<PathBuf> {
-        match self {
-            Self::Ca(leaf) => vec![leaf.home.clone()],
-            Self::Acme(leaf) => vec![leaf.home.clone(), leaf.cache_dir.clone()],
-            Self::Insecure { .. } | Self::Custom(_) | Self::RawKey(_) | Self::SelfSigned(_) => {
-                Vec::new()
-            }
-        }
-    }
-}
-
-/// Plain HTTP to other machines needs to be wanted.
-fn check_address(mode: &ServeMode, address: ListenAddr) -> Result<(), ServeError> {
-    match mode {
-        ServeMode::Insecure {
-            allow_remote: false,
-        } if !address.0.ip().is_loopback() => Err(ServeError::Remote(address)),
-        _ => Ok(()),
-    }
 }
 
 /// Certificates that can be served, or obtained once the ports are bound, with what

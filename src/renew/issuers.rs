@@ -1,5 +1,6 @@
 //! From what a certificate's record says to whoever issued it.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -7,7 +8,7 @@ use super::{Issuers, Superseded, Then};
 #[cfg(feature = "acme")]
 use crate::acme::{Opener, Surroundings};
 use crate::bundle::Certificate;
-use crate::clock::{Clock, rfc3339};
+use crate::clock::{Clock, Timestamp, rfc3339};
 use crate::finding::words::causes;
 use crate::issuer::{AcmeRef, IssueError, Issuer, IssuerRef};
 use crate::key::Passphrase;
@@ -107,18 +108,12 @@ impl HomeIssuers {
         let ledger = ledger.lock().unwrap_or_else(PoisonError::into_inner);
         let entry = ledger.by_serial(leaf.serial()).inspect_err(unread).ok()??;
         let revocation = entry.revoked?;
-        Some(Superseded {
-            why: format!(
-                "revoked since {} ({})",
-                rfc3339(revocation.at),
-                revocation.reason
-            ),
-            then: match revocation.reason {
-                Reason::KeyCompromise => Then::ReplaceKey,
-                Reason::CessationOfOperation | Reason::PrivilegeWithdrawn => Then::Withdraw,
-                _ => Then::Replace,
-            },
-        })
+        let then = match revocation.reason {
+            Reason::KeyCompromise => Then::ReplaceKey,
+            Reason::CessationOfOperation | Reason::PrivilegeWithdrawn => Then::Withdraw,
+            _ => Then::Replace,
+        };
+        Some(revoked_since(revocation.at, revocation.reason, then))
     }
 
     fn open_private(&self) -> Result<Arc<PrivateCa>, IssueError> {
@@ -145,18 +140,12 @@ impl HomeIssuers {
     fn revoked_from_here(&self, leaf: &Certificate) -> Option<Superseded> {
         use crate::acme::{self, Revocations};
         let revocation = Revocations::new(&self.home).of(leaf, self.clock.now())?;
-        Some(Superseded {
-            why: format!(
-                "revoked since {} ({})",
-                rfc3339(revocation.at),
-                revocation.reason
-            ),
-            then: match revocation.reason {
-                acme::Reason::KeyCompromise => Then::ReplaceKey,
-                acme::Reason::CessationOfOperation => Then::Withdraw,
-                _ => Then::Replace,
-            },
-        })
+        let then = match revocation.reason {
+            acme::Reason::KeyCompromise => Then::ReplaceKey,
+            acme::Reason::CessationOfOperation => Then::Withdraw,
+            _ => Then::Replace,
+        };
+        Some(revoked_since(revocation.at, revocation.reason, then))
     }
 
     #[cfg(not(feature = "acme"))]
@@ -179,6 +168,11 @@ impl HomeIssuers {
             source: None,
         })
     }
+}
+
+fn revoked_since(at: Timestamp, reason: impl fmt::Display, then: Then) -> Superseded {
+    let why = format!("revoked since {} ({reason})", rfc3339(at));
+    Superseded { why, then }
 }
 
 fn unread(error: &LedgerError) {

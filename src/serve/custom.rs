@@ -33,24 +33,25 @@ pub(super) struct Loaded {
 /// Loads the files; a key that is another certificate's is refused.
 pub(super) fn load(files: CustomFiles, telemetry: &Telemetry) -> Result<Loaded, ServeError> {
     warn_if_exposed(&files.key);
-    let loaded = check(files, telemetry)?;
-    telemetry.serves(&id(&loaded.files), &loaded.serving, None);
-    Ok(loaded)
-}
-
-/// The same without a word about it.
-pub(super) fn check(files: CustomFiles, telemetry: &Telemetry) -> Result<Loaded, ServeError> {
-    let bundle = read(&files)?;
-    let source = source(&files);
-    let table = Arc::new(CertificateTable::with_default(source.clone()));
-    table.replace(source, std::slice::from_ref(&bundle))?;
-    Ok(Loaded {
-        table,
+    let (bundle, table) = check(&files)?;
+    let loaded = Loaded {
+        table: Arc::new(table),
         serving: bundle.leaf().clone(),
         chain: bundle.chain().to_vec(),
         files,
         telemetry: telemetry.clone(),
-    })
+    };
+    telemetry.serves(&id(&loaded.files), &loaded.serving, None);
+    Ok(loaded)
+}
+
+/// What is in the files, and what it is served from; without a word about it.
+pub(super) fn check(files: &CustomFiles) -> Result<(CertBundle, CertificateTable), ServeError> {
+    let bundle = read(files)?;
+    let source = source(files);
+    let table = CertificateTable::with_default(source.clone());
+    table.replace(source, std::slice::from_ref(&bundle))?;
+    Ok((bundle, table))
 }
 
 /// What events and metrics call it.

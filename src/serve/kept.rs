@@ -163,15 +163,10 @@ impl Kept {
             }
             Done::NotDue { .. } | Done::PutOff { .. } | Done::Kept | Done::WouldRenew(_) => {}
         }
-        self.plan(next);
-        pause_until(next.min(self.replaceable.unwrap_or(next)), now)
-    }
-
-    /// Shows when it is looked at next.
-    fn plan(&self, next: Timestamp) {
         let next = next.min(self.replaceable.unwrap_or(next));
         self.telemetry
             .serves(self.id.as_str(), &self.serving, Some(next));
+        pause_until(next, now)
     }
 
     fn tell_failure(&self, error: &Failure, retry_at: Option<Timestamp>) {

@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::keeper::Keeper;
+use super::plan::told_of;
 use super::{First, ServeError, ServeMode, Shown, Site, Source};
 use crate::clock::Clock;
 use crate::server::{Redirect, Security, Telemetry};
@@ -77,7 +78,6 @@ impl Pool {
         site: &Site,
         means: &Means,
     ) -> Result<usize, ServeError> {
-        site.check()?;
         let same = |tended: &&Arc<Tended>| tended.mode.is_same_as(&site.mode);
         if let Some(n) = self.tended.iter().position(|tended| same(&tended)) {
             return Ok(n);
@@ -156,17 +156,5 @@ impl Tended {
     /// Gives up: the next change of settings begins anew.
     pub(super) fn abandon(&self) {
         self.stop.cancel();
-    }
-}
-
-/// Names the listener where there are several.
-pub(super) fn told_of(site: &Site, sites: usize, error: ServeError) -> ServeError {
-    if sites == 1 && site.place.is_none() {
-        return error;
-    }
-    ServeError::Listener {
-        address: site.listener.address,
-        place: site.place.clone(),
-        source: Box::new(error),
     }
 }

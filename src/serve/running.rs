@@ -21,7 +21,7 @@ use crate::event::Event;
 use crate::finding::words::causes;
 use crate::issuer::BoxFuture;
 use crate::server::{
-    Control, Controls, Ended, Listener, Provisioning, Security, Server, Shutdown, Sockets,
+    Control, Controls, Ended, Listener, Provisioning, Redirect, Security, Server, Shutdown, Sockets,
 };
 use crate::settings::{Content, ListenAddr, ListenerSettings};
 
@@ -62,10 +62,9 @@ struct Arrived {
     result: Result<Shown, ServeError>,
 }
 
-pub(super) async fn run(
-    start: Start,
-    mut on_ready: impl FnMut(&Ready),
-) -> Result<Ended, ServeError> {
+/// Serves until told to stop, or until it is known that there will never be a
+/// certificate.
+pub(super) async fn run(start: Start, on_ready: impl FnMut(&Ready)) -> Result<Ended, ServeError> {
     let Start {
         plan,
         pool,
@@ -73,7 +72,7 @@ pub(super) async fn run(
         sockets,
         shutdown,
         reload,
-        mut reloads,
+        reloads,
         supervisor,
         reread,
     } = start;
@@ -90,7 +89,7 @@ pub(super) async fn run(
     let socket = plan.operation.admin_socket.as_deref();
     let attending = Attending::start(socket, controls, &supervisor)?;
     supervisor.stopping_on(shutdown.graceful().clone());
-    let mut this = Running {
+    let running = Running {
         addresses: server.addresses(),
         control: server.control(),
         sites: plan.sites,
@@ -101,49 +100,12 @@ pub(super) async fn run(
         firsts: FuturesUnordered::new(),
         shutdown,
         means,
-        supervisor: supervisor.clone(),
+        supervisor,
         reread,
     };
-    this.keep(pool)?;
-    this.tell_addresses();
-    // It accepts while the first certificates are on their way: that may need answers
-    // to challenges.
-    let mut serving = pin!(server.run());
-    let starting = this.start(&mut reloads, &mut on_ready);
-    let started = tokio::select! {
-        ended = &mut serving => Err(ended),
-        started = supervisor.starting("obtaining the certificate", starting) => Ok(started),
-    };
-    match started {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => {
-            // They end by themselves, once they have taken back what they presented;
-            // nobody is served whom forcing would cut.
-            this.shutdown.stop();
-            this.end().await;
-            this.shutdown.force();
-            serving.await?;
-            return Err(error);
-        }
-        Err(ended) => {
-            this.end().await;
-            tracing::info!("stopped before there was a certificate");
-            return Ok(ended?);
-        }
-    }
-    let ended = loop {
-        tokio::select! {
-            ended = &mut serving => break ended?,
-            asked = reloads.next() => {
-                let answer = this.reload(&mut on_ready).await;
-                // Whoever asked may have gone away.
-                let _ = asked.send(answer);
-            }
-            Some(arrived) = this.firsts.next() => this.arrived_late(arrived, &mut on_ready),
-        }
-    };
-    this.end().await;
+    let ended = running.serve(server, pool, reloads, on_ready).await;
     attending.end().await;
+    let ended = ended?;
     let cut = match ended {
         Ended::Drained => 0,
         Ended::Cut(connections) => connections,
@@ -152,40 +114,55 @@ pub(super) async fn run(
     Ok(ended)
 }
 
-/// Where the server listens, in the order of [`listeners`].
-pub(super) fn addresses(plan: &Plan) -> Vec<ListenerSettings> {
-    let serving = plan.sites.iter().map(|site| site.listener.clone());
-    let plain = plan.sites.iter();
-    let plain = plain.filter_map(|site| Some(beside(site, site.http?, true)));
-    let admin = plan.operation.admin.zip(plan.sites.first());
-    let admin = admin.map(|(address, site)| beside(site, address, false));
+/// What a socket is there for.
+#[derive(Debug, Clone, Copy)]
+enum Duty {
+    /// The site with this number.
+    Serve(usize),
+    /// To send clients to the site with this number.
+    Redirect(usize),
+    /// To be looked after.
+    Admin,
+}
+
+/// Every socket of `sites`: first those that serve, in their order, then the plain ones
+/// beside them, then that of administration.
+fn duties(sites: &[Site], admin: Option<ListenAddr>) -> Vec<(ListenerSettings, Duty)> {
+    let numbered = || sites.iter().enumerate();
+    let serving = numbered().map(|(n, site)| (site.listener.clone(), Duty::Serve(n)));
+    let plain = numbered()
+        .filter_map(|(n, site)| Some((beside(site, site.http?, true), Duty::Redirect(n))));
+    let admin = admin.zip(sites.first());
+    let admin = admin.map(|(address, site)| (beside(site, address, false), Duty::Admin));
     serving.chain(plain).chain(admin).collect()
 }
 
-/// Every listener of `sites`: first those that serve, in their order, then the plain
-/// ones beside them, then that of administration.
+/// Where the server listens, in the order of [`duties`].
+pub(super) fn addresses(plan: &Plan) -> Vec<ListenerSettings> {
+    let duties = duties(&plan.sites, plan.operation.admin).into_iter();
+    duties.map(|(settings, _)| settings).collect()
+}
+
+/// Every listener, in the order of [`duties`].
 fn listeners(
     sites: &[Site],
     pool: &Pool,
     admin: Option<ListenAddr>,
     provisioning: &Provisioning,
 ) -> Vec<Listener> {
-    let serving = sites.iter().enumerate().map(|(n, site)| Listener {
-        settings: site.listener.clone(),
-        security: pool.of_site(n).security.clone(),
-    });
-    let plain = sites.iter().enumerate().filter_map(|(to, site)| {
-        let redirect = pool.of_site(to).redirect.clone()?;
-        Some(Listener {
-            settings: beside(site, site.http?, true),
-            security: Security::Redirect(crate::server::Redirect { to, ..redirect }),
-        })
-    });
-    let admin = admin.zip(sites.first()).map(|(address, site)| Listener {
-        settings: beside(site, address, false),
-        security: Security::Admin(provisioning.clone()),
-    });
-    serving.chain(plain).chain(admin).collect()
+    let listener = |(settings, duty)| {
+        let security = match duty {
+            Duty::Serve(n) => pool.of_site(n).security.clone(),
+            Duty::Redirect(to) => {
+                let redirect = pool.of_site(to).redirect.clone()?;
+                Security::Redirect(Redirect { to, ..redirect })
+            }
+            Duty::Admin => Security::Admin(provisioning.clone()),
+        };
+        Some(Listener { settings, security })
+    };
+    let duties = duties(sites, admin).into_iter();
+    duties.filter_map(listener).collect()
 }
 
 /// A listener with other duties than `site`, within the same limits; behind the same
@@ -203,6 +180,55 @@ fn beside(site: &Site, address: ListenAddr, for_clients: bool) -> ListenerSettin
 }
 
 impl Running {
+    /// Serves with `pool` until the end, and waits for whoever is at work for it.
+    async fn serve(
+        mut self,
+        server: Server,
+        pool: Pool,
+        mut reloads: Reloads,
+        mut on_ready: impl FnMut(&Ready),
+    ) -> Result<Ended, ServeError> {
+        self.keep(pool)?;
+        self.tell_addresses();
+        // It accepts while the first certificates are on their way: that may need answers
+        // to challenges.
+        let mut serving = pin!(server.run());
+        let supervisor = self.supervisor.clone();
+        let starting = self.start(&mut reloads, &mut on_ready);
+        let started = tokio::select! {
+            ended = &mut serving => Err(ended),
+            started = supervisor.starting("obtaining the certificate", starting) => Ok(started),
+        };
+        let ended = match started {
+            Ok(Ok(())) => loop {
+                tokio::select! {
+                    ended = &mut serving => break ended,
+                    asked = reloads.next() => {
+                        let answer = self.reload(&mut on_ready).await;
+                        // Whoever asked may have gone away.
+                        let _ = asked.send(answer);
+                    }
+                    Some(arrived) = self.firsts.next() => {
+                        self.arrived_late(arrived, &mut on_ready);
+                    }
+                }
+            },
+            Ok(Err(error)) => {
+                self.end().await;
+                // Nobody is served whom forcing would cut.
+                self.shutdown.force();
+                serving.await?;
+                return Err(error);
+            }
+            Err(ended) => {
+                tracing::info!("stopped before there was a certificate");
+                ended
+            }
+        };
+        self.end().await;
+        Ok(ended?)
+    }
+
     /// Keeps `pool` fresh from now on, in place of what was before.
     fn keep(&mut self, mut pool: Pool) -> Result<(), ServeError> {
         let (keepers, coming) = pool.replace(self.pool.tended(), &self.means)?;
@@ -288,13 +314,13 @@ impl Running {
 
     /// Says where it listens besides what `on_ready` is told.
     fn tell_addresses(&self) {
-        let plain = self.sites.iter().filter(|site| site.http.is_some()).count();
-        let beside = self.addresses.iter().skip(self.sites.len());
-        for (n, address) in beside.enumerate() {
-            if n < plain {
-                tracing::info!("http://{address} sends clients to https");
-            } else {
-                tracing::info!("http://{address} answers /health, /ready and /metrics");
+        for ((_, duty), address) in duties(&self.sites, self.admin).iter().zip(&self.addresses) {
+            match duty {
+                Duty::Serve(_) => {}
+                Duty::Redirect(_) => tracing::info!("http://{address} sends clients to https"),
+                Duty::Admin => {
+                    tracing::info!("http://{address} answers /health, /ready and /metrics");
+                }
             }
         }
     }
@@ -332,6 +358,7 @@ impl Running {
         let reread = Arc::clone(&self.reread);
         let plan = blocking(move || reread()).await?;
         let told = |error: ServeError| vec![with_hint(&error)];
+        plan.check().map_err(told)?;
         let (sites, means) = (plan.sites.clone(), self.means.clone());
         let known = self.pool.tended().to_vec();
         let pool = blocking(move || Pool::of(&sites, &known, &means)).await;
@@ -370,8 +397,10 @@ impl Running {
         text
     }
 
-    /// Waits for whatever kept certificates fresh.
+    /// Ends whatever keeps certificates fresh, and waits until it has taken back what it
+    /// presented to CAs.
     async fn end(&mut self) {
+        self.shutdown.stop();
         let keepers = std::mem::take(&mut self.keepers);
         let forced = self.shutdown.forced();
         join_all(keepers.into_iter().map(|keeper| keeper.ended(forced))).await;

@@ -783,3 +783,31 @@ fn one_server_keeps_a_certificate_and_a_second_needs_its_own_directory() {
     assert_eq!(scene.account(), account);
     let _ = server.terminate().success();
 }
+
+#[test]
+fn a_start_that_comes_to_nothing_ends_in_order() {
+    let env = TestEnv::new();
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
+    let directory = format!("https://{}/dir", nobody.local_addr().unwrap());
+    drop(nobody);
+    let socket = env.path("admin.sock");
+    let start = |timeout: &str| {
+        let run = env
+            .certmint(["serve-acme", "a.test", "--agree-tos"])
+            .args(["--directory", &directory, "--start-timeout", timeout])
+            .args(["--http", "127.0.0.1:0", "--https", "127.0.0.1:0"])
+            .args(["--admin-socket", socket.to_str().unwrap()])
+            .args(["--events", "events"]);
+        let mut server = run.spawn();
+        server.await_line("trying again");
+        assert!(socket.exists());
+        server
+    };
+    let _ = start("4s").wait(PATIENCE).code(1);
+    assert!(!socket.exists(), "left by a failed start");
+    let _ = start("60s").terminate().success();
+    assert!(!socket.exists(), "left by a start that was stopped");
+    let events = env.read("events");
+    let last = events.lines().last().unwrap();
+    assert!(last.contains(r#""event":"stopped""#), "{events}");
+}

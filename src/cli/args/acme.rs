@@ -62,6 +62,13 @@ pub(in crate::cli) struct IssuingCaArgs {
     /// directory; without it, the one that NAME's certificate came from, as it was asked then
     #[arg(long, value_name = "DIRECTORY", value_parser = values::directory)]
     pub(in crate::cli) directory: Option<Directory>,
+    #[command(flatten)]
+    pub(in crate::cli) asked: AskedOfCaArgs,
+}
+
+/// How a CA is asked, whichever it is.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct AskedOfCaArgs {
     /// Trust the directory's own TLS by the roots in FILE, instead of the system's
     #[arg(long, value_name = "FILE")]
     pub(in crate::cli) ca_file: Option<PathBuf>,
@@ -108,6 +115,13 @@ pub(in crate::cli) struct ProofArgs {
     /// Answer tls-alpn-01 here [default: [::]:443]
     #[arg(long, value_name = "ADDR", value_parser = values::listen_socket)]
     pub(in crate::cli) https: Option<SocketAddr>,
+    #[command(flatten)]
+    pub(in crate::cli) elsewhere: ElsewhereArgs,
+}
+
+/// How it is shown without a port of ours.
+#[derive(Debug, Clone, Args)]
+pub(in crate::cli) struct ElsewhereArgs {
     /// Leave answering http-01 to the web server that serves the files in DIR
     #[arg(long, value_name = "DIR")]
     pub(in crate::cli) webroot: Option<PathBuf>,

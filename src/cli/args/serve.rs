@@ -1,13 +1,12 @@
 //! `certmint serve-…`.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{ArgGroup, Args, ValueEnum};
 use ipnet::IpNet;
 
-use super::{PassphraseArgs, RegistrationArgs, Span};
+use super::{AskedOfCaArgs, ElsewhereArgs, PassphraseArgs, RegistrationArgs, Span};
 use crate::cli::values;
 use crate::identifier::Identifier;
 use crate::issuer::{ChallengeKind, Directory};
@@ -332,18 +331,8 @@ pub(in crate::cli) struct PublicCaArgs {
     /// directory
     #[arg(long, value_name = "DIRECTORY", value_parser = values::directory)]
     pub(in crate::cli) directory: Directory,
-    /// Trust the directory's own TLS by the roots in FILE, instead of the system's
-    #[arg(long, value_name = "FILE")]
-    pub(in crate::cli) ca_file: Option<PathBuf>,
-    /// A second CA, asked when the first issues nothing
-    #[arg(long, value_name = "DIRECTORY", value_parser = values::directory)]
-    pub(in crate::cli) fallback: Option<Directory>,
-    /// One of the CA's profiles
-    #[arg(long, value_name = "PROFILE")]
-    pub(in crate::cli) profile: Option<String>,
-    /// Prefer a chain that holds an issuer with this common name
-    #[arg(long, value_name = "CN")]
-    pub(in crate::cli) preferred_chain: Option<String>,
+    #[command(flatten)]
+    pub(in crate::cli) asked: AskedOfCaArgs,
 }
 
 /// How control over the names is shown, besides by the ports that are served on.
@@ -354,19 +343,8 @@ pub(in crate::cli) struct PublicProofArgs {
     /// tls-alpn-01 and then http-01]
     #[arg(long, value_name = "KIND", value_parser = values::challenge)]
     pub(in crate::cli) challenge: Option<ChallengeKind>,
-    /// Leave answering http-01 to the web server that serves the files in DIR
-    #[arg(long, value_name = "DIR")]
-    pub(in crate::cli) webroot: Option<PathBuf>,
-    /// Show control by dns-01 with the table `[dns.CREDENTIAL]` of --dns-file
-    #[arg(long, value_name = "CREDENTIAL")]
-    pub(in crate::cli) dns: Option<String>,
-    /// File with DNS credentials: tables `[dns.NAME]` with `provider = "rfc2136"`, say; if it has
-    /// only one, --dns can be left out
-    #[arg(long, value_name = "FILE")]
-    pub(in crate::cli) dns_file: Option<PathBuf>,
-    /// Ask this name server where the zones are, instead of the system's
-    #[arg(long, value_name = "ADDR", value_parser = values::name_server)]
-    pub(in crate::cli) dns_server: Option<SocketAddr>,
+    #[command(flatten)]
+    pub(in crate::cli) elsewhere: ElsewhereArgs,
 }
 
 /// What stands above the listeners of a file.

@@ -179,9 +179,7 @@ pub(super) fn insecure(
         listener: settings(listener.http, &listener.site, None)?,
         http: None,
     };
-    run(site, args.operation, context, |ready| {
-        tell(ready, printer);
-    })
+    run(site, args.operation, context, |ready| tell(ready, printer))
 }
 
 /// Serves one site until told to stop. What its files hold is read again on SIGHUP.

@@ -61,14 +61,14 @@ pub(super) fn reference(
         Some(IssuerRef::Acme(acme)) => Some(&**acme),
         _ => None,
     };
-    let ca = &args.ca;
+    let (ca, asked) = (&args.ca, &args.ca.asked);
     let old = before.filter(|_| ca.directory.is_none());
     let directory = ca
         .directory
         .clone()
         .or_else(|| Some(old?.directory.clone()));
     let directory = directory.ok_or_else(no_directory)?;
-    let fallback = ca.fallback.clone().or_else(|| old?.fallback.clone());
+    let fallback = asked.fallback.clone().or_else(|| old?.fallback.clone());
     let fallback = second_ca(fallback, &directory)?;
     // These are the account's, which stays the same for a directory.
     let same_ca = before.filter(|before| before.directory == directory);
@@ -81,15 +81,15 @@ pub(super) fn reference(
         given => given,
     };
     let base = AcmeRef {
-        ca_file: match &ca.ca_file {
+        ca_file: match &asked.ca_file {
             Some(path) => Some(absolute(path)?),
             None => old.and_then(|old| old.ca_file.clone()),
         },
         fallback,
         contact,
         eab,
-        profile: ca.profile.clone().or_else(|| old?.profile.clone()),
-        preferred_chain: ca
+        profile: asked.profile.clone().or_else(|| old?.profile.clone()),
+        preferred_chain: asked
             .preferred_chain
             .clone()
             .or_else(|| old?.preferred_chain.clone()),
@@ -148,12 +148,12 @@ pub(in crate::cli::commands) fn each_once(names: Vec<Identifier>) -> Vec<Identif
 fn settings(args: &ProofArgs) -> [(&'static str, bool, ChallengeKind); 6] {
     use ChallengeKind::{Dns01, Http01, TlsAlpn01};
     [
-        ("--webroot", args.webroot.is_some(), Http01),
+        ("--webroot", args.elsewhere.webroot.is_some(), Http01),
         ("--http", args.http.is_some(), Http01),
         ("--https", args.https.is_some(), TlsAlpn01),
-        ("--dns", args.dns.is_some(), Dns01),
-        ("--dns-file", args.dns_file.is_some(), Dns01),
-        ("--dns-server", args.dns_server.is_some(), Dns01),
+        ("--dns", args.elsewhere.dns.is_some(), Dns01),
+        ("--dns-file", args.elsewhere.dns_file.is_some(), Dns01),
+        ("--dns-server", args.elsewhere.dns_server.is_some(), Dns01),
     ]
 }
 
@@ -177,14 +177,14 @@ pub(in crate::cli::commands) fn prove(
             .hint(format!("leave it out, or give `--challenge {kind}`")));
         }
     }
-    if args.webroot.is_some() && args.http.is_some() {
+    if args.elsewhere.webroot.is_some() && args.http.is_some() {
         return Err(CliError::usage(
             "`--webroot` leaves the answer to another server, and `--http` gives it here",
         )
         .hint("give one of them".to_owned()));
     }
     provable(names, challenge)?;
-    let webroot = args.webroot.as_deref().map(webroot).transpose()?;
+    let webroot = args.elsewhere.webroot.as_deref().map(webroot).transpose()?;
     let (dns, dns_file) = match challenge {
         Some(ChallengeKind::Dns01) => {
             credential(args).map(|(name, file)| (Some(name), Some(file)))?
@@ -196,7 +196,7 @@ pub(in crate::cli::commands) fn prove(
         webroot,
         dns,
         dns_file,
-        dns_server: args.dns_server,
+        dns_server: args.elsewhere.dns_server,
         http: args.http,
         https: args.https,
         ..base
@@ -205,11 +205,13 @@ pub(in crate::cli::commands) fn prove(
 
 /// The kind that the other settings are for. Both addresses leave it to the CA.
 fn implied(args: &ProofArgs) -> Option<ChallengeKind> {
-    if args.dns.is_some() || args.dns_file.is_some() || args.dns_server.is_some() {
+    let elsewhere = &args.elsewhere;
+    let by_file = elsewhere.dns_file.is_some() || elsewhere.dns_server.is_some();
+    if elsewhere.dns.is_some() || by_file {
         return Some(ChallengeKind::Dns01);
     }
     match (args.http, args.https) {
-        _ if args.webroot.is_some() => Some(ChallengeKind::Http01),
+        _ if elsewhere.webroot.is_some() => Some(ChallengeKind::Http01),
         (Some(_), None) => Some(ChallengeKind::Http01),
         (None, Some(_)) => Some(ChallengeKind::TlsAlpn01),
         (None, None) | (Some(_), Some(_)) => None,
@@ -231,7 +233,7 @@ fn webroot(dir: &Path) -> Result<PathBuf, CliError> {
 
 /// The DNS credential and its file; the only one of a file need not be named.
 fn credential(args: &ProofArgs) -> Result<(String, PathBuf), CliError> {
-    let Some(file) = &args.dns_file else {
+    let Some(file) = &args.elsewhere.dns_file else {
         return Err(
             CliError::usage("dns-01 needs the credentials of whoever serves the zone").hint(
                 "write a table `[dns.NAME]` into a file of mode 0600, and name both with \
@@ -241,7 +243,7 @@ fn credential(args: &ProofArgs) -> Result<(String, PathBuf), CliError> {
         );
     };
     let file = absolute(file)?;
-    if let Some(name) = &args.dns {
+    if let Some(name) = &args.elsewhere.dns {
         return Ok((name.clone(), file));
     }
     let credentials = DnsCredentials::read(&file).map_err(|error| {

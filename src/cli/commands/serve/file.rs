@@ -44,7 +44,7 @@ pub(in crate::cli::commands) fn run(
         file.plan()
             .map_err(|problems| wrong(&file.shown, &problems))
     };
-    let found = read(&file)?;
+    let mut found = read(&file)?;
     if args.check_config {
         let (file, count) = (args.config.display(), found.plan.sites.len());
         let listeners = if count == 1 { "listener" } else { "listeners" };
@@ -52,13 +52,15 @@ pub(in crate::cli::commands) fn run(
         return Ok(Exit::Done);
     }
     file.passphrases = ask(&found.plan, context)?;
+    if !file.passphrases.is_empty() {
+        found = read(&file)?;
+    }
+    let plan = found.plan;
     file.home = Some(found.home);
-    file.running = Some((found.plan.operation, found.said_home));
-    // Once more, with the passphrases.
-    let plan = read(&file)?.plan;
+    file.running = Some((plan.operation.clone(), found.said_home));
     let reread = move || file.plan().map(|found| found.plan);
     serve_plan(plan, Arc::new(reread), context, |ready| {
-        tell(ready, printer);
+        tell(ready, printer)
     })
 }
 

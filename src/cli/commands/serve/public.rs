@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{run, serving};
+use super::{run, tell};
 use crate::cli::Environment;
 use crate::cli::args::{AcmeListenerArgs, ProofArgs, ServeAcmeArgs};
 use crate::cli::commands::acme::{each_once, prove, second_ca};
@@ -29,9 +29,7 @@ pub(in crate::cli::commands) fn acme(
         listener: settings(listener.https, &listener.site, Some(&listener.tls))?,
         http: listener.http.0,
     };
-    run(site, args.operation, context, |ready| {
-        printer.note(&serving(ready));
-    })
+    run(site, args.operation, context, |ready| tell(ready, printer))
 }
 
 /// What is to be served, and everything that a renewal needs to ask the same again,
@@ -49,28 +47,29 @@ pub(super) fn mode(
         .ok_or_else(|| CliError::usage("no name was given"))?;
     let http = args.http.0;
     let directory = args.ca.directory.clone();
+    let asked = &args.ca.asked;
     let base = AcmeRef {
-        ca_file: args.ca.ca_file.as_deref().map(absolute).transpose()?,
-        fallback: second_ca(args.ca.fallback.clone(), &directory)?,
+        ca_file: asked.ca_file.as_deref().map(absolute).transpose()?,
+        fallback: second_ca(asked.fallback.clone(), &directory)?,
         contact: args.account.emails.clone(),
         eab: args.account.external_ref()?,
-        profile: args.ca.profile.clone(),
-        preferred_chain: args.ca.preferred_chain.clone(),
+        profile: asked.profile.clone(),
+        preferred_chain: asked.preferred_chain.clone(),
         ..AcmeRef::new(directory)
     };
-    let by_dns = args.proof.dns.is_some() || args.proof.challenge == Some(ChallengeKind::Dns01);
-    let proof = ProofArgs {
+    let mut proof = ProofArgs {
         challenge: args.proof.challenge,
         http: None,
         https: None,
-        webroot: args.proof.webroot.clone(),
-        dns: args.proof.dns.clone(),
-        dns_file: match (&args.proof.dns_file, credentials) {
-            (None, Some(here)) if by_dns => Some(here.to_owned()),
-            (given, _) => given.clone(),
-        },
-        dns_server: args.proof.dns_server,
+        elsewhere: args.proof.elsewhere.clone(),
     };
+    let dns = &mut proof.elsewhere;
+    if dns.dns.is_some() || proof.challenge == Some(ChallengeKind::Dns01) {
+        dns.dns_file = dns
+            .dns_file
+            .take()
+            .or_else(|| credentials.map(Path::to_owned));
+    }
     let issuer = AcmeRef {
         http: http.map(|ListenAddr(address)| address),
         https: Some(args.https.0),

@@ -5,6 +5,7 @@
 //! that writing to disk never delays a connection.
 
 mod custom;
+mod demand;
 mod keeper;
 mod kept;
 mod operation;
@@ -45,7 +46,8 @@ use crate::store::StoreError;
 
 use keeper::Keeper;
 pub use plan::{
-    CustomFiles, Operation, Plan, PrivateLeaf, PublicLeaf, RawKeyFile, ServeMode, Site,
+    CustomFiles, NamedLeaf, OnDemand, Operation, Plan, PrivateLeaf, PublicLeaf, RawKeyFile,
+    ServeMode, Site,
 };
 use pool::{Means, Pool};
 use reload::Reloads;
@@ -97,6 +99,8 @@ pub enum Shown {
     SelfSigned(Certificate),
     /// A raw public key with this fingerprint (RFC 7250).
     RawKey(String),
+    /// For each name a certificate that is made when it is asked for.
+    OnDemand,
 }
 
 /// Serves until SIGTERM or SIGINT; `on_ready` is called for each listener once its port
@@ -162,6 +166,7 @@ pub fn serve(
 enum Source {
     None,
     Private(private::Loaded),
+    OnDemand(Box<demand::Prepared>),
     #[cfg(feature = "acme")]
     Public(Box<public::Prepared>),
     Custom(custom::Loaded),
@@ -191,15 +196,19 @@ impl Source {
             }
             #[cfg(not(feature = "acme"))]
             ServeMode::Acme(_) => return Err(ServeError::WithoutAcme),
+            ServeMode::OnDemand(site) => {
+                Self::OnDemand(Box::new(demand::prepare(*site, clock, telemetry)?))
+            }
             ServeMode::Custom(files) => Self::Custom(custom::load(files, telemetry)?),
             ServeMode::RawKey(file) => Self::RawKey(raw_key::load(file)?),
             ServeMode::SelfSigned(names) => Self::SelfSigned(self_signed::make(&names, &**clock)?),
         })
     }
 
+    /// What everybody is served with; of those that say more, [`Self::security`] does.
     fn certificates(&self) -> Option<Arc<dyn Certificates>> {
         let table = match self {
-            Self::None => return None,
+            Self::None | Self::OnDemand(_) => return None,
             Self::Private(loaded) => &loaded.kept.table,
             #[cfg(feature = "acme")]
             Self::Public(prepared) => &prepared.table,
@@ -214,6 +223,7 @@ impl Source {
 
     fn security(&self) -> Security {
         match (self, self.certificates()) {
+            (Self::OnDemand(prepared), _) => prepared.security(),
             (_, None) => Security::Plain,
             #[cfg(feature = "acme")]
             (Self::Public(prepared), Some(certificates)) => Security::TlsWithChallenges {
@@ -229,6 +239,7 @@ impl Source {
         match self {
             #[cfg(feature = "acme")]
             Self::Public(prepared) => Some(prepared.redirect()),
+            Self::OnDemand(prepared) => Some(prepared.redirect()),
             _ => self.certificates().map(|certificates| Redirect {
                 certificates,
                 challenges: Arc::default(),
@@ -257,15 +268,9 @@ impl Source {
                 let (tell, first) = tokio::sync::oneshot::channel();
                 let keeper =
                     Keeper::start(stop, move |stop| public::keep(*prepared, clock, stop, tell))?;
-                let first = async {
-                    match first.await {
-                        Ok(first) => first.map(Shown::Certificate),
-                        // Told to stop: the server's end tells the same.
-                        Err(_) => std::future::pending().await,
-                    }
-                };
-                (Some(keeper), Box::pin(first))
+                (Some(keeper), obtained(first))
             }
+            Self::OnDemand(prepared) => demand_keeper(*prepared, clock, stop, again)?,
             Self::Custom(loaded) => {
                 let first = at_once(Shown::Certificate(loaded.serving.clone()));
                 let keeper =
@@ -284,6 +289,43 @@ impl Source {
             }
         })
     }
+}
+
+/// Waits for the first certificate.
+#[cfg(feature = "acme")]
+fn obtained(first: tokio::sync::oneshot::Receiver<Result<Certificate, ServeError>>) -> First {
+    Box::pin(async {
+        match first.await {
+            Ok(first) => first.map(Shown::Certificate),
+            // Told to stop: the server's end tells the same.
+            Err(_) => std::future::pending().await,
+        }
+    })
+}
+
+fn demand_keeper(
+    prepared: demand::Prepared,
+    clock: Arc<dyn Clock>,
+    stop: CancellationToken,
+    again: Arc<Notify>,
+) -> Result<(Option<Keeper>, First), ServeError> {
+    let first = prepared.first();
+    #[cfg(feature = "acme")]
+    let (tell, told) = tokio::sync::oneshot::channel();
+    let keeper = Keeper::start(stop, move |stop| {
+        prepared.keep(
+            clock,
+            stop,
+            again,
+            #[cfg(feature = "acme")]
+            tell,
+        )
+    })?;
+    #[cfg(feature = "acme")]
+    let first = first.unwrap_or_else(|| obtained(told));
+    #[cfg(not(feature = "acme"))]
+    let first = first.unwrap_or_else(|| at_once(Shown::OnDemand));
+    Ok((Some(keeper), first))
 }
 
 /// Why a server does not start, or ended.
@@ -315,6 +357,15 @@ pub enum ServeError {
     /// Another process keeps the certificate fresh, and answers its challenges.
     #[error("another server keeps the certificate `{0}` already")]
     KeptByAnother(CertId),
+    /// Another process makes certificates on demand, and looks after them.
+    #[error("another server makes certificates on demand in `{}` already", .0.display())]
+    OnDemandByAnother(PathBuf),
+    /// Nobody can vouch for the address where permission is asked for.
+    #[error("could not load the roots to verify the address of `--ask` with")]
+    AskRoots(#[source] crate::net::roots::RootsError),
+    /// The private CA that is to make certificates on demand cannot be used.
+    #[error("the private CA cannot make certificates on demand")]
+    Ca(#[from] crate::pki::CaError),
     /// A public CA is to be asked, and this program cannot.
     #[error("this certmint was built without ACME")]
     WithoutAcme,
@@ -402,6 +453,13 @@ impl ServeError {
                 "stop it first, or give this one a directory of its own with `--cache-dir`"
                     .to_owned(),
             ),
+            Self::OnDemandByAnother(_) => Some(
+                "stop it first, or give this one a directory of its own with `--cache-dir`; \
+                 listeners of one server can share it when they are told the same"
+                    .to_owned(),
+            ),
+            Self::AskRoots(source) => Some(source.hint().to_owned()),
+            Self::Ca(source) => source.hint(),
             Self::WithoutAcme => Some("use a build with the feature `acme`".to_owned()),
             Self::Store(StoreError::OtherIssuer { .. }) => Some(
                 "a certificate stays with the CA it came from; keep this one in a directory of \

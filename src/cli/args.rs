@@ -6,6 +6,7 @@
 mod acme;
 mod ca;
 mod health;
+mod on_demand;
 mod serve;
 mod table;
 mod tree;
@@ -23,6 +24,7 @@ use crate::inspect::Target;
 pub(super) use acme::*;
 pub(super) use ca::*;
 pub(super) use health::{Asked, DEFAULT as HEALTH_DEFAULT, HealthArgs};
+pub(super) use on_demand::{OnDemandArgs, OnMissKind};
 pub(super) use serve::*;
 pub(super) use table::{Entry, Fault, Given, keys, read};
 pub(super) use tree::documented;

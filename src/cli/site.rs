@@ -12,6 +12,7 @@ use ipnet::IpNet;
 use super::args::{ClientAuthKind, ContentArgs, LimitArgs, OperationArgs, SiteArgs, TlsArgs};
 use super::report::CliError;
 use crate::finding::words::causes;
+use crate::issuer::IssuerRef;
 use crate::key::PrivateKey;
 use crate::net::roots::Roots;
 use crate::serve::{Operation, ServeError, ServeMode, Site};
@@ -248,6 +249,20 @@ pub(super) fn unfit_files(site: &Site) -> Vec<Misfit> {
         ServeMode::Acme(leaf) => {
             let roots = leaf.issuer.ca_file.as_deref();
             misfits.extend(roots.and_then(|path| unfit_roots("ca-file", path)));
+        }
+        ServeMode::OnDemand(site) => {
+            misfits.extend(
+                site.stand_in
+                    .as_ref()
+                    .and_then(|files| unfit("default-cert", files.check())),
+            );
+            if let Some((_, Roots::File(roots))) = &site.ask {
+                misfits.extend(unfit_roots("ask-ca", roots));
+            }
+            if let IssuerRef::Acme(issuer) = &site.settings.issuer {
+                let roots = issuer.ca_file.as_deref();
+                misfits.extend(roots.and_then(|path| unfit_roots("ca-file", path)));
+            }
         }
         ServeMode::Ca(_) | ServeMode::SelfSigned(_) | ServeMode::Insecure { .. } => {}
     }

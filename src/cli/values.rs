@@ -7,12 +7,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
 use ipnet::IpNet;
+use url::{Host, Url};
 
 use crate::clock::Duration;
 use crate::identifier::{CertId, EmailAddress, Identifier, InvalidName, Subtree, quoted};
 use crate::inspect::Target;
 use crate::issuer::{ChallengeKind, Directory, InvalidDirectory, UnknownChallengeKind};
 use crate::key::KeyType;
+use crate::on_demand::gate::{InvalidPattern, NamePattern};
 use crate::pki::ledger::Reason;
 use crate::settings::{InvalidSetting, ListenAddr};
 use crate::trust::StoreKind;
@@ -195,6 +197,35 @@ pub(super) fn splay(text: &str) -> Result<Duration, String> {
     match duration(text)? {
         longest if longest <= Duration::DAY => Ok(longest),
         _ => Err("a run is not put off by more than `1d`".to_owned()),
+    }
+}
+
+/// Names that may have a certificate.
+pub(super) fn pattern(text: &str) -> Result<NamePattern, String> {
+    text.parse()
+        .map_err(|error: InvalidPattern| error.to_string())
+}
+
+/// Where permission is asked for: nobody on the way may answer in its place.
+pub(super) fn ask_url(text: &str) -> Result<Url, String> {
+    let refuse = || {
+        format!(
+            "`{}` cannot be asked: write `https://…`, or `http://127.0.0.1:…` for this machine",
+            quoted(text)
+        )
+    };
+    let url = Url::parse(text).map_err(|_| refuse())?;
+    let is_here = match url.host() {
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        _ => false,
+    };
+    let secret = !url.username().is_empty() || url.password().is_some();
+    match url.scheme() {
+        _ if secret => Err("a name and a password in an address are seen by everybody".to_owned()),
+        "https" if url.has_host() => Ok(url),
+        "http" if is_here => Ok(url),
+        _ => Err(refuse()),
     }
 }
 

@@ -22,7 +22,7 @@ use super::{Observer, OnMiss};
 use crate::certificates::{Answer, Asked, CertificateTable, Certificates, Demand, Identity, Miss};
 use crate::clock::{Clock, Throttle, Timestamp};
 use crate::event::{Event, Trigger};
-use crate::identifier::{CertId, DnsName};
+use crate::identifier::{CertId, DnsName, quoted};
 
 /// A name whose certificate is to be fetched or made.
 #[derive(Debug)]
@@ -229,10 +229,7 @@ impl Desk {
         book.set(name, next);
         drop(book);
         if begins {
-            self.observer.emit(&Event::CertificateRequested {
-                domain: name.to_string(),
-                trigger: miss.trigger,
-            });
+            self.requested(name, miss.trigger);
         }
         place.send(Job {
             name: name.clone(),
@@ -241,6 +238,15 @@ impl Desk {
             stored: !begins,
         });
         Ok(reply)
+    }
+
+    /// Tells that a certificate is going to be made.
+    pub(super) fn requested(&self, name: &DnsName, trigger: Trigger) {
+        tracing::info!(%name, ?trigger, "having a certificate made");
+        self.observer.emit(&Event::CertificateRequested {
+            domain: name.to_string(),
+            trigger,
+        });
     }
 
     /// Waits where that is wanted.
@@ -318,6 +324,8 @@ impl Desk {
             if held > 0 {
                 words.push_str(&format!("; {held} others were refused since the last time"));
             }
+            let name = quoted(miss.name);
+            tracing::info!(name, why = words, "no certificate is made");
             self.observer
                 .emit(&Event::rejected(miss.name, miss.trigger, words));
         }

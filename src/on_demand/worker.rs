@@ -21,7 +21,7 @@ use super::tending::{Kept, Origin, Tending};
 use super::{Issuance, Settings};
 use crate::bundle::{CertBundle, Certificate};
 use crate::certificates::{Asked, Certificates, SourceId, UnusableCertificate};
-use crate::clock::{Duration, Timestamp};
+use crate::clock::{Duration, Timestamp, rfc3339};
 use crate::event::{Event, Facts, Moment};
 use crate::finding::words::causes;
 use crate::identifier::{CertId, DnsName};
@@ -190,10 +190,7 @@ impl Hands {
                 return Ok(self.got(stored));
             }
             self.desk.settle(&job.name, Happening::NotLoaded);
-            self.desk.observer().emit(&Event::CertificateRequested {
-                domain: job.name.to_string(),
-                trigger: job.trigger,
-            });
+            self.desk.requested(&job.name, job.trigger);
         }
         self.make(&job.name, Some(job.client)).await
     }
@@ -450,6 +447,8 @@ impl Hands {
         let table = self.desk.table();
         table.replace(source, std::slice::from_ref(&got.bundle))?;
         let leaf = got.bundle.leaf();
+        let not_after = rfc3339(leaf.not_after());
+        tracing::info!(%name, serial = leaf.serial_hex(), not_after, "served from now on");
         self.desk
             .observer()
             .serves(id.as_str(), leaf, Some(got.due));

@@ -13,12 +13,11 @@ use super::keeper::{ExpiryNotice, pause_until};
 use crate::bundle::Certificate;
 use crate::certificates::{CertificateTable, SourceId};
 use crate::clock::{Clock, Timestamp, rfc3339};
-use crate::event::{Event, Facts, Issued, Moment};
+use crate::event::{Event, Facts, Moment};
 use crate::finding::words::causes;
 use crate::identifier::CertId;
-use crate::issuer::IssuerRef;
 use crate::renew::issuers::HomeIssuers;
-use crate::renew::{Done, Failure, Outcome, Renewal, Request, Trouble};
+use crate::renew::{Done, Failure, Outcome, Renewal, Request, Trouble, issued};
 use crate::server::Telemetry;
 use crate::server::watch::watch_paths;
 use crate::store::file::FileStore;
@@ -58,7 +57,7 @@ impl Kept {
             store,
             id: stored.id.clone(),
             replaceable: None,
-            source: source_of(&stored.record.issuer),
+            source: stored.record.issuer.source(),
             telemetry: telemetry.clone(),
         };
         kept.swap(stored)?;
@@ -145,7 +144,7 @@ impl Kept {
             } => {
                 tell_trouble(&self.id, &trouble);
                 self.replaceable = None;
-                self.source = source_of(&stored.record.issuer);
+                self.source = stored.record.issuer.source();
                 self.telemetry.emit(&issued(&stored, true));
                 if let Err(error) = self.swap(&stored) {
                     tracing::error!(id = %self.id, %error, "the renewed certificate cannot be served");
@@ -194,23 +193,6 @@ impl Kept {
             Err(error) => tracing::warn!(id = %self.id, %error, "serving on"),
         }
     }
-}
-
-/// Who issues, as events name them.
-pub(super) fn source_of(issuer: &IssuerRef) -> String {
-    match issuer {
-        IssuerRef::Private => "private".to_owned(),
-        IssuerRef::Acme(acme) => acme.directory.url().to_string(),
-    }
-}
-
-/// The event of a certificate that was issued just now.
-pub(super) fn issued(stored: &Stored, is_renewal: bool) -> Event {
-    Event::issued(Issued {
-        certificate: Facts::new(stored.id.as_str(), stored.bundle.leaf()),
-        source: source_of(&stored.record.issuer),
-        is_renewal,
-    })
 }
 
 fn tell_trouble(id: &CertId, trouble: &[Trouble]) {

@@ -8,10 +8,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use url::Url;
+
 use super::{ServeError, custom, raw_key};
 use crate::identifier::{CertId, Identifier};
-use crate::issuer::{AcmeRef, Profile};
+use crate::issuer::{AcmeRef, IssuerRef, Profile};
 use crate::key::Passphrase;
+use crate::net::roots::Roots;
+use crate::on_demand::Settings;
+use crate::on_demand::gate::NamePattern;
+use crate::renew::hook::Hook;
 use crate::renew::issuers::Variables;
 use crate::settings::{ListenAddr, ListenerSettings, LogTarget};
 
@@ -27,6 +33,8 @@ pub enum ServeMode {
     Ca(PrivateLeaf),
     /// A public CA does.
     Acme(Box<PublicLeaf>),
+    /// A CA makes them when clients ask for them.
+    OnDemand(Box<OnDemand>),
     /// Files that somebody else keeps fresh.
     Custom(CustomFiles),
     /// None: clients know the key (RFC 7250).
@@ -76,6 +84,52 @@ impl fmt::Debug for PublicLeaf {
             .field("id", &self.id)
             .field("profile", &self.profile)
             .field("issuer", &self.issuer)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Certificates that are made when clients ask for them.
+#[derive(Clone)]
+pub struct OnDemand {
+    /// One for names that are known from the start.
+    pub named: Option<NamedLeaf>,
+    /// The state directory, which holds the CA or the account.
+    pub home: PathBuf,
+    /// The state directory that the certificates are kept in.
+    pub cache_dir: PathBuf,
+    /// What is made, and how much of it.
+    pub settings: Settings,
+    /// Names that may have one; all when there is none.
+    pub allow: Vec<NamePattern>,
+    /// Where permission is asked for, and whom its TLS is trusted by.
+    pub ask: Option<(Url, Roots)>,
+    /// A program that gives permission.
+    pub allow_hook: Option<Hook>,
+    /// What stands in for a certificate that is being made; `None` makes one.
+    pub stand_in: Option<CustomFiles>,
+    /// Unlocks the CA's intermediate key.
+    pub passphrase: Option<Passphrase>,
+    /// Variables that DNS credentials may refer to.
+    pub variables: Arc<Variables>,
+    /// Whether the terms of service of a CA without an account may be agreed to.
+    pub agree_to_terms: bool,
+}
+
+/// A certificate for names that are known from the start.
+#[derive(Debug, Clone)]
+pub enum NamedLeaf {
+    /// Of the private CA.
+    Private(PrivateLeaf),
+    /// Of a public one.
+    Public(Box<PublicLeaf>),
+}
+
+impl fmt::Debug for OnDemand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OnDemand")
+            .field("named", &self.named)
+            .field("settings", &self.settings)
+            .field("allow", &self.allow)
             .finish_non_exhaustive()
     }
 }
@@ -152,13 +206,10 @@ impl ServeMode {
     pub(super) fn is_same_as(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Insecure { .. }, Self::Insecure { .. }) => true,
-            (Self::Ca(one), Self::Ca(other)) => {
-                (&one.home, &one.id, &one.profile) == (&other.home, &other.id, &other.profile)
-            }
+            (Self::Ca(one), Self::Ca(other)) => one.is_same_as(other),
             (Self::Acme(one), Self::Acme(other)) => one.is_same_as(other),
-            (Self::Custom(one), Self::Custom(other)) => {
-                (&one.cert, &one.key) == (&other.cert, &other.key)
-            }
+            (Self::OnDemand(one), Self::OnDemand(other)) => one.is_same_as(other),
+            (Self::Custom(one), Self::Custom(other)) => one.is_same_as(other),
             (Self::RawKey(one), Self::RawKey(other)) => one.key == other.key,
             (Self::SelfSigned(one), Self::SelfSigned(other)) => one == other,
             _ => false,
@@ -169,8 +220,10 @@ impl ServeMode {
     /// that both want.
     pub(super) fn rivals(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Acme(one), Self::Acme(other)) => {
-                (&one.cache_dir, &one.id) == (&other.cache_dir, &other.id)
+            (Self::Acme(one), Self::Acme(other)) => one.rivals(other),
+            (Self::OnDemand(one), Self::OnDemand(other)) => one.cache_dir == other.cache_dir,
+            (Self::OnDemand(one), Self::Acme(other)) | (Self::Acme(other), Self::OnDemand(one)) => {
+                matches!(&one.named, Some(NamedLeaf::Public(leaf)) if leaf.rivals(other))
             }
             _ => false,
         }
@@ -182,6 +235,10 @@ impl ServeMode {
             Self::Ca(leaf) => Some(leaf.id.to_string()),
             Self::Acme(leaf) => Some(leaf.id.to_string()),
             Self::Custom(files) => Some(custom::id(files)),
+            Self::OnDemand(site) => match site.named.as_ref()? {
+                NamedLeaf::Private(leaf) => Some(leaf.id.to_string()),
+                NamedLeaf::Public(leaf) => Some(leaf.id.to_string()),
+            },
             Self::Insecure { .. } | Self::RawKey(_) | Self::SelfSigned(_) => None,
         }
     }
@@ -191,6 +248,7 @@ impl ServeMode {
         match self {
             Self::Ca(leaf) => vec![leaf.home.clone()],
             Self::Acme(leaf) => vec![leaf.home.clone(), leaf.cache_dir.clone()],
+            Self::OnDemand(site) => vec![site.home.clone(), site.cache_dir.clone()],
             Self::Insecure { .. } | Self::Custom(_) | Self::RawKey(_) | Self::SelfSigned(_) => {
                 Vec::new()
             }
@@ -198,7 +256,60 @@ impl ServeMode {
     }
 }
 
+impl OnDemand {
+    /// Whether a CA issues that serves the public, which has to be spared.
+    pub fn is_public(&self) -> bool {
+        matches!(self.settings.issuer, IssuerRef::Acme(_))
+    }
+
+    fn is_same_as(&self, other: &Self) -> bool {
+        let Self {
+            named,
+            home,
+            cache_dir,
+            settings,
+            allow,
+            ask,
+            allow_hook,
+            stand_in,
+            passphrase: _,
+            variables: _,
+            agree_to_terms,
+        } = self;
+        let named = match (named, &other.named) {
+            (None, None) => true,
+            (Some(NamedLeaf::Private(one)), Some(NamedLeaf::Private(other))) => {
+                one.is_same_as(other)
+            }
+            (Some(NamedLeaf::Public(one)), Some(NamedLeaf::Public(other))) => one.is_same_as(other),
+            _ => false,
+        };
+        let stand_in = match (stand_in, &other.stand_in) {
+            (Some(one), Some(other)) => one.is_same_as(other),
+            (one, other) => one.is_none() && other.is_none(),
+        };
+        let gate = (allow, ask, allow_hook) == (&other.allow, &other.ask, &other.allow_hook);
+        let places = (home, cache_dir) == (&other.home, &other.cache_dir);
+        named
+            && stand_in
+            && gate
+            && places
+            && (settings, agree_to_terms) == (&other.settings, &other.agree_to_terms)
+    }
+}
+
+impl PrivateLeaf {
+    fn is_same_as(&self, other: &Self) -> bool {
+        (&self.home, &self.id, &self.profile) == (&other.home, &other.id, &other.profile)
+    }
+}
+
 impl PublicLeaf {
+    /// Whether only one of both can be obtained.
+    fn rivals(&self, other: &Self) -> bool {
+        (&self.cache_dir, &self.id) == (&other.cache_dir, &other.id)
+    }
+
     fn is_same_as(&self, other: &Self) -> bool {
         let Self {
             home,
@@ -217,6 +328,10 @@ impl PublicLeaf {
 }
 
 impl CustomFiles {
+    fn is_same_as(&self, other: &Self) -> bool {
+        (&self.cert, &self.key) == (&other.cert, &other.key)
+    }
+
     /// Refuses files that could not be served.
     pub fn check(&self) -> Result<(), ServeError> {
         custom::check(self).map(drop)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use super::kept::{Kept, issued};
+use super::kept::Kept;
 use super::{PrivateLeaf, ServeError};
 use crate::certificates::{CertificateTable, SourceId};
 use crate::clock::{Clock, Timestamp, rfc3339};
@@ -16,7 +16,7 @@ use crate::issuer::Profile;
 use crate::key::{Passphrase, PrivateKey};
 use crate::pki::CaPaths;
 use crate::renew::issuers::HomeIssuers;
-use crate::renew::{Failure, Issuers, obtain};
+use crate::renew::{Failure, Issuers, issued, obtain};
 use crate::server::Telemetry;
 use crate::store::file::FileStore;
 use crate::store::{Record, Store, Stored};
@@ -34,6 +34,18 @@ pub(super) fn load(
     clock: &Arc<dyn Clock>,
     telemetry: &Telemetry,
 ) -> Result<Loaded, ServeError> {
+    let default = SourceId::new(leaf.id.as_str());
+    let table = Arc::new(CertificateTable::with_default(default));
+    load_into(table, leaf, clock, telemetry)
+}
+
+/// [`load`], to be served from `table`.
+pub(super) fn load_into(
+    table: Arc<CertificateTable>,
+    leaf: PrivateLeaf,
+    clock: &Arc<dyn Clock>,
+    telemetry: &Telemetry,
+) -> Result<Loaded, ServeError> {
     let PrivateLeaf {
         home,
         id,
@@ -43,7 +55,6 @@ pub(super) fn load(
     let store = FileStore::open(&home, Arc::clone(clock))?;
     let issuers = HomeIssuers::new(home.clone(), passphrase.clone(), Arc::clone(clock));
     let stored = find_or_issue(&store, &issuers, &id, profile, clock.now(), telemetry)?;
-    let table = Arc::new(CertificateTable::with_default(SourceId::new(id.as_str())));
     Ok(Loaded {
         kept: Kept::new(table, store, &stored, telemetry)?,
         home,

@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use super::kept::{Kept, issued};
+use super::kept::Kept;
 use super::{PublicLeaf, ServeError};
 use crate::acme::{AcmeError, Opener, Surroundings};
 use crate::bundle::Certificate;
@@ -27,7 +27,7 @@ use crate::identifier::{Identifier, summary};
 use crate::issuer::{IssueError, Issuer, IssuerRef};
 use crate::key::PrivateKey;
 use crate::renew::issuers::HomeIssuers;
-use crate::renew::{Failure, obtain, record_failure};
+use crate::renew::{Failure, issued, obtain, record_failure};
 use crate::server::{Provisioning, Redirect, Telemetry};
 use crate::store::file::FileStore;
 use crate::store::{Attempts, Lock, Record, Store, StoreError, Stored};
@@ -54,6 +54,16 @@ pub(super) fn prepare(
     clock: &Arc<dyn Clock>,
     telemetry: &Telemetry,
 ) -> Result<Prepared, ServeError> {
+    prepare_into(Arc::new(CertificateTable::strict()), leaf, clock, telemetry)
+}
+
+/// [`prepare`], to be served from `table`.
+pub(super) fn prepare_into(
+    table: Arc<CertificateTable>,
+    leaf: PublicLeaf,
+    clock: &Arc<dyn Clock>,
+    telemetry: &Telemetry,
+) -> Result<Prepared, ServeError> {
     let store = FileStore::open(&leaf.cache_dir, Arc::clone(clock))?;
     let serving = store.lock_serving(&leaf.id)?;
     let serving = serving.ok_or_else(|| ServeError::KeptByAnother(leaf.id.clone()))?;
@@ -65,7 +75,7 @@ pub(super) fn prepare(
         tracing::warn!(id = %leaf.id, "the cached certificate cannot be served: {why}");
     }
     Ok(Prepared {
-        table: Arc::new(CertificateTable::strict()),
+        table,
         challenges: Arc::default(),
         provisioning: Provisioning::begun(),
         cached: found.filter(|_| unfit.is_none()),

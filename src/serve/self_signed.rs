@@ -21,6 +21,12 @@ use crate::key::{KeyType, PrivateKey};
 /// How long it is valid; a restart makes another.
 const LIFE: clock::Duration = clock::Duration::days(30);
 
+/// The name in what stands in for others (RFC 6761 §6.4).
+const PLACEHOLDER: &str = "placeholder.invalid";
+
+/// How long that is valid.
+const PLACEHOLDER_LIFE: clock::Duration = clock::Duration::days(3650);
+
 /// How far back it begins: clocks differ.
 const BACK: clock::Duration = clock::Duration::hours(1);
 
@@ -35,7 +41,11 @@ pub(super) struct Made {
 
 /// Makes one for `names`, which is also served to those who ask for other names.
 pub(super) fn make(names: &[Identifier], clock: &dyn Clock) -> Result<Made, ServeError> {
-    let bundle = sign(names, clock.now())?;
+    let words = "certmint self-signed, for trying out";
+    serve(sign(names, words, clock.now(), LIFE)?)
+}
+
+fn serve(bundle: CertBundle) -> Result<Made, ServeError> {
     let source = SourceId::new("self-signed");
     let table = Arc::new(CertificateTable::with_default(source.clone()));
     table.replace(source, std::slice::from_ref(&bundle))?;
@@ -45,7 +55,20 @@ pub(super) fn make(names: &[Identifier], clock: &dyn Clock) -> Result<Made, Serv
     })
 }
 
-fn sign(names: &[Identifier], now: Timestamp) -> Result<CertBundle, ServeError> {
+/// Makes one that stands in for others for as long as a server may run; nobody is to
+/// trust it, and it has no name that anybody asks for.
+pub(super) fn make_placeholder(clock: &dyn Clock) -> Result<Made, ServeError> {
+    let name = Identifier::parse(PLACEHOLDER).expect("it is a host name");
+    let words = "certmint placeholder: the certificate is being issued";
+    serve(sign(&[name], words, clock.now(), PLACEHOLDER_LIFE)?)
+}
+
+fn sign(
+    names: &[Identifier],
+    words: &str,
+    now: Timestamp,
+    life: clock::Duration,
+) -> Result<CertBundle, ServeError> {
     let is_host = |name: &&Identifier| !matches!(name, Identifier::Email(_) | Identifier::Uri(_));
     let hosts: Vec<String> = names
         .iter()
@@ -60,10 +83,9 @@ fn sign(names: &[Identifier], now: Timestamp) -> Result<CertBundle, ServeError> 
     let key = PrivateKey::generate(KeyType::P256).map_err(|e| failed(&e))?;
     let mut params = CertificateParams::new(hosts).map_err(|e| failed(&e))?;
     params.distinguished_name = DistinguishedName::new();
-    let words = "certmint self-signed, for trying out";
     params.distinguished_name.push(DnType::CommonName, words);
     params.not_before = now - BACK;
-    params.not_after = now + LIFE;
+    params.not_after = now + life;
     params.is_ca = IsCa::ExplicitNoCa;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];

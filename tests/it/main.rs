@@ -45,6 +45,7 @@ mod inspect_cli;
 mod layers;
 mod ledger;
 mod lint;
+mod on_demand;
 #[cfg(feature = "p12")]
 mod p12;
 mod pki;

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use clap::{ArgGroup, Args, ValueEnum};
 use ipnet::IpNet;
 
-use super::{AskedOfCaArgs, ElsewhereArgs, PassphraseArgs, RegistrationArgs, Span};
+use super::{AskedOfCaArgs, ElsewhereArgs, OnDemandArgs, PassphraseArgs, RegistrationArgs, Span};
 use crate::cli::values;
 use crate::identifier::Identifier;
 use crate::issuer::{ChallengeKind, Directory};
@@ -41,9 +41,10 @@ pub(in crate::cli) struct ServeCaArgs {
 
 /// A listener of `serve-ca`, or of a file.
 #[derive(Debug, Args)]
+#[command(group(needs("a name", &["names", "on_demand"])))]
 pub(in crate::cli) struct CaListenerArgs {
     /// Names to serve; the first gives the certificate its id
-    #[arg(value_name = "NAME", required = true, value_parser = values::identifier)]
+    #[arg(value_name = "NAME", value_parser = values::identifier)]
     pub(in crate::cli) names: Vec<Identifier>,
     /// Address to serve https on; port 0 takes a free one
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8443", value_parser = values::listen)]
@@ -60,6 +61,8 @@ pub(in crate::cli) struct CaListenerArgs {
     #[command(flatten)]
     pub(in crate::cli) passphrase: PassphraseArgs,
     #[command(flatten)]
+    pub(in crate::cli) on_demand: OnDemandArgs,
+    #[command(flatten)]
     pub(in crate::cli) site: SiteArgs,
     #[command(flatten)]
     pub(in crate::cli) tls: TlsArgs,
@@ -75,9 +78,10 @@ pub(in crate::cli) struct ServeAcmeArgs {
 
 /// A listener of `serve-acme`, or of a file.
 #[derive(Debug, Args)]
+#[command(group(needs("a name", &["names", "on_demand"])))]
 pub(in crate::cli) struct AcmeListenerArgs {
     /// Names to serve, all in one certificate; the first gives it its id
-    #[arg(value_name = "NAME", required = true, value_parser = values::identifier)]
+    #[arg(value_name = "NAME", value_parser = values::identifier)]
     pub(in crate::cli) names: Vec<Identifier>,
     /// Address to serve https on, and to answer tls-alpn-01 on
     #[arg(long, value_name = "ADDR", default_value = "[::]:443", value_parser = values::listen)]
@@ -101,6 +105,8 @@ pub(in crate::cli) struct AcmeListenerArgs {
     #[command(flatten)]
     pub(in crate::cli) proof: PublicProofArgs,
     #[command(flatten)]
+    pub(in crate::cli) on_demand: OnDemandArgs,
+    #[command(flatten)]
     pub(in crate::cli) site: SiteArgs,
     #[command(flatten)]
     pub(in crate::cli) tls: TlsArgs,
@@ -117,8 +123,8 @@ pub(in crate::cli) struct ServeCustomArgs {
 /// A listener of `serve-custom`, or of a file.
 #[derive(Debug, Args)]
 #[command(
-    group(needs("a certificate", ["cert", "raw_key", "self_signed"])),
-    group(needs("a key", ["key", "raw_key", "self_signed"])),
+    group(needs("a certificate", &["cert", "raw_key", "self_signed"])),
+    group(needs("a key", &["key", "raw_key", "self_signed"])),
 )]
 pub(in crate::cli) struct CustomListenerArgs {
     /// The certificate with its intermediates, PEM
@@ -150,7 +156,7 @@ pub(in crate::cli) struct CustomListenerArgs {
 }
 
 /// One of `args` has to be given.
-fn needs(what: &'static str, args: [&'static str; 3]) -> ArgGroup {
+fn needs(what: &'static str, args: &'static [&'static str]) -> ArgGroup {
     ArgGroup::new(what).args(args).required(true).multiple(true)
 }
 

@@ -1,5 +1,6 @@
 //! `certmint serve…`: with flags, one listener; with a file, any number (`file`).
 
+mod demand;
 mod file;
 #[cfg(feature = "acme")]
 mod public;
@@ -22,12 +23,12 @@ use crate::cli::resolve::Context;
 use crate::cli::site::settings;
 use crate::clock::rfc3339;
 use crate::identifier::{CertId, Identifier, summary};
-use crate::issuer::{Profile, Usage};
+use crate::issuer::{IssuerRef, Profile, Usage};
 use crate::key::{Passphrase, PrivateKey};
 use crate::pki::{Authority, CaError, CaPaths};
 use crate::serve::{
-    CustomFiles, Plan, PrivateLeaf, RawKeyFile, Ready, Reread, ServeMode, Shown, Site, Supervisor,
-    Surroundings, serve,
+    CustomFiles, NamedLeaf, Plan, PrivateLeaf, RawKeyFile, Ready, Reread, ServeMode, Shown, Site,
+    Supervisor, Surroundings, serve,
 };
 use crate::server::Ended;
 use crate::store::disk;
@@ -72,21 +73,34 @@ fn private_mode(
     home: &Path,
     passphrase: Option<Passphrase>,
 ) -> Result<ServeMode, CliError> {
-    let first = args
-        .names
-        .first()
-        .ok_or_else(|| CliError::usage("no name was given"))?;
-    Ok(ServeMode::Ca(PrivateLeaf {
+    let lifetime_seconds = Some(u64::from(args.days) * 86_400);
+    let leaf = args.names.first().map(|first| PrivateLeaf {
         home: home.to_owned(),
         id: CertId::for_name(first),
         profile: Profile {
             names: args.names.clone(),
             key_type: args.key_type,
             usage: Usage::Server,
-            lifetime_seconds: Some(u64::from(args.days) * 86_400),
+            lifetime_seconds,
         },
-        passphrase,
-    }))
+        passphrase: passphrase.clone(),
+    });
+    if args.on_demand.on_demand {
+        let base = demand::Base {
+            home: home.to_owned(),
+            cache_dir: home.to_owned(),
+            issuer: IssuerRef::Private,
+            key_type: args.key_type,
+            lifetime_seconds,
+            passphrase,
+            variables: Arc::new(|_| None),
+            agree_to_terms: false,
+        };
+        return demand::mode(&args.on_demand, leaf.map(NamedLeaf::Private), base);
+    }
+    demand::refuse_settings(&args.on_demand)?;
+    let leaf = leaf.ok_or_else(|| CliError::usage("no name was given"))?;
+    Ok(ServeMode::Ca(leaf))
 }
 
 /// Unlocks the CA's key, if it needs that. With nobody to ask the server starts all
@@ -234,7 +248,7 @@ fn tell(ready: &Ready, printer: &mut Printer) {
             "self-signed: clients cannot tell this server from anybody else's; for trying out \
              alone",
         ),
-        Shown::Certificate(_) | Shown::RawKey(_) => {}
+        Shown::Certificate(_) | Shown::RawKey(_) | Shown::OnDemand => {}
     }
     printer.note(&serving(ready));
 }
@@ -249,6 +263,7 @@ fn serving(ready: &Ready) -> String {
             summary(leaf.names()),
             rfc3339(leaf.not_after())
         ),
+        Shown::OnDemand => format!("serving https://{address}, certificates on demand"),
         Shown::RawKey(fingerprint) => {
             format!("serving https://{address} with the raw public key {fingerprint}")
         }
@@ -262,7 +277,10 @@ fn how_to_try(ready: &Ready, names: &[Identifier], root: &Path) -> String {
             format!("https://[{address}]:{port}/")
         }
         Some(name) => format!("https://{name}:{port}/"),
-        None => String::new(),
+        None => format!(
+            "--resolve NAME:{port}:{} https://NAME:{port}/",
+            ready.address.ip()
+        ),
     };
     format!(
         "{}\n  try it with      curl --cacert {} {url}\n  trust it here    certmint ca trust install",

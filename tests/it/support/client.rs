@@ -121,3 +121,16 @@ impl Connection {
         self.answer().unwrap()
     }
 }
+
+/// Sends the first message of a handshake that asks for `name`, and no more.
+pub(crate) fn send_hello(mut stream: &TcpStream, name: &str) {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(RootCertStore::empty())
+        .with_no_client_auth();
+    let name = name.to_owned().try_into().unwrap();
+    let mut tls = ClientConnection::new(Arc::new(config), name).unwrap();
+    tls.write_tls(&mut stream).unwrap();
+}

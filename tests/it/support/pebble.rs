@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use rustix::process::Signal;
 use serde_json::json;
 
 use super::dns::Dns;
@@ -140,6 +141,21 @@ impl Pebble {
             .arg(url)
             .run();
         out.success().stdout().to_owned()
+    }
+
+    /// Its log so far.
+    pub(crate) fn log(&mut self) -> &str {
+        self.server.said()
+    }
+
+    /// How many orders it has had.
+    pub(crate) fn orders(&mut self) -> usize {
+        self.log().matches("Added order").count()
+    }
+
+    /// Stops it, or has it go on.
+    pub(crate) fn signal(&self, signal: Signal) {
+        self.server.signal(signal);
     }
 
     /// Waits for a line of its log.

@@ -57,6 +57,15 @@ impl Server {
         &self.log
     }
 
+    /// Everything that it has said on standard error until now.
+    pub(crate) fn said(&mut self) -> &str {
+        for line in self.lines.try_iter() {
+            self.log.push_str(&line);
+            self.log.push('\n');
+        }
+        &self.log
+    }
+
     /// Waits for the next line on standard error that contains `needle` and
     /// returns it. Lines passed over on the way are not looked at again.
     #[track_caller]

@@ -85,6 +85,11 @@ fn ask(plan: &Plan, context: &mut Context) -> Result<BTreeMap<PathBuf, Passphras
             ServeMode::Ca(leaf) if leaf.passphrase.is_none() && is_locked(&leaf.home) => {
                 (leaf.home.clone(), "the CA's intermediate key".to_owned())
             }
+            ServeMode::OnDemand(site)
+                if !site.is_public() && site.passphrase.is_none() && is_locked(&site.home) =>
+            {
+                (site.home.clone(), "the CA's intermediate key".to_owned())
+            }
             ServeMode::Custom(CustomFiles {
                 key,
                 passphrase: None,

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{run, tell};
+use super::{demand, run, tell};
 use crate::cli::Environment;
 use crate::cli::args::{AcmeListenerArgs, ProofArgs, ServeAcmeArgs};
 use crate::cli::commands::acme::{each_once, prove, second_ca};
@@ -12,8 +12,9 @@ use crate::cli::report::{CliError, Exit, Printer};
 use crate::cli::resolve::Context;
 use crate::cli::site::settings;
 use crate::identifier::CertId;
-use crate::issuer::{AcmeRef, ChallengeKind, Profile, Usage};
-use crate::serve::{PublicLeaf, ServeMode, Site};
+use crate::issuer::{AcmeRef, ChallengeKind, IssuerRef, Profile, Usage};
+use crate::renew::issuers::Variables;
+use crate::serve::{NamedLeaf, PublicLeaf, ServeMode, Site};
 use crate::settings::ListenAddr;
 
 /// `serve-acme`.
@@ -42,9 +43,6 @@ pub(super) fn mode(
     environment: &Environment,
 ) -> Result<ServeMode, CliError> {
     let names = each_once(args.names.clone());
-    let first = names
-        .first()
-        .ok_or_else(|| CliError::usage("no name was given"))?;
     let http = args.http.0;
     let directory = args.ca.directory.clone();
     let asked = &args.ca.asked;
@@ -75,25 +73,45 @@ pub(super) fn mode(
         https: Some(args.https.0),
         ..prove(&proof, &names, base)?
     };
+    let issuer = answered(issuer)?;
     let environment = environment.clone();
-    let leaf = PublicLeaf {
+    let variables: Arc<Variables> =
+        Arc::new(move |name| environment.get_set(name).map(str::to_owned));
+    let cache_dir = match &args.cache_dir {
+        Some(dir) => absolute(dir)?,
+        None => home.to_owned(),
+    };
+    let leaf = names.first().map(|first| PublicLeaf {
         home: home.to_owned(),
-        cache_dir: match &args.cache_dir {
-            Some(dir) => absolute(dir)?,
-            None => home.to_owned(),
-        },
+        cache_dir: cache_dir.clone(),
         id: CertId::for_name(first),
-        issuer: answered(issuer)?,
+        issuer: issuer.clone(),
         profile: Profile {
-            names,
+            names: names.clone(),
             key_type: args.key_type,
             usage: Usage::Server,
             lifetime_seconds: None,
         },
-        variables: Arc::new(move |name| environment.get_set(name).map(str::to_owned)),
+        variables: Arc::clone(&variables),
         agree_to_terms: args.account.agree_tos,
         start_timeout: args.start_timeout.unsigned_abs(),
-    };
+    });
+    if args.on_demand.on_demand {
+        let base = demand::Base {
+            home: home.to_owned(),
+            cache_dir,
+            issuer: IssuerRef::Acme(Box::new(issuer)),
+            key_type: args.key_type,
+            lifetime_seconds: None,
+            passphrase: None,
+            variables,
+            agree_to_terms: args.account.agree_tos,
+        };
+        let named = leaf.map(|leaf| NamedLeaf::Public(Box::new(leaf)));
+        return demand::mode(&args.on_demand, named, base);
+    }
+    demand::refuse_settings(&args.on_demand)?;
+    let leaf = leaf.ok_or_else(|| CliError::usage("no name was given"))?;
     Ok(ServeMode::Acme(Box::new(leaf)))
 }
 

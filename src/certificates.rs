@@ -68,9 +68,9 @@ impl Identity {
 
     /// Whether [`Self::note_use`] was called since the last time that this was asked.
     pub fn take_use(&self) -> bool {
-        self.0
-            .iter()
-            .fold(false, |used, served| served.take_use() || used)
+        // Each is to be asked: `any` would stop at the first.
+        let used = self.0.iter().filter(|served| served.take_use());
+        used.count() > 0
     }
 
     /// The first certificate whose key can make one of `schemes`.

@@ -481,7 +481,7 @@ impl Permission for Says {
             self.asked.fetch_add(1, SeqCst);
             drop(self.lets.acquire().await);
             let decision = *self.decision.lock().unwrap();
-            decision.ok_or(NoDecision {
+            decision.ok_or_else(|| NoDecision {
                 who: "it".to_owned(),
                 why: "it is silent".to_owned(),
             })

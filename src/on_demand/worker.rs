@@ -398,7 +398,7 @@ impl Hands {
         match done {
             Done::Made(job, Ok(got)) => {
                 let name = &job.name;
-                let happening = match self.swap(name, got, tending) {
+                let happening = match self.swap(name, &got, tending) {
                     Ok(()) => Happening::Issued,
                     Err(error) => self.unusable(name, &error),
                 };
@@ -426,7 +426,7 @@ impl Hands {
             };
             return tending.keep(name, kept, due);
         }
-        if let Err(error) = self.swap(&name, got, tending) {
+        if let Err(error) = self.swap(&name, &got, tending) {
             self.unusable(&name, &error);
             return tending.plan(name, due);
         }
@@ -439,7 +439,7 @@ impl Hands {
     fn swap(
         &self,
         name: &DnsName,
-        got: Got,
+        got: &Got,
         tending: &mut Tending,
     ) -> Result<(), UnusableCertificate> {
         let id = CertId::on_demand(name);
@@ -461,7 +461,7 @@ impl Hands {
             used: before
                 .filter(|kept| kept.served)
                 .map_or(now, |kept| kept.used),
-            written: before.map_or(leaf.not_before(), |kept| kept.written),
+            written: before.map_or_else(|| leaf.not_before(), |kept| kept.written),
         };
         tending.keep(name.clone(), kept, got.due);
         Ok(())

@@ -42,13 +42,13 @@ pub(super) struct Made {
 /// Makes one for `names`, which is also served to those who ask for other names.
 pub(super) fn make(names: &[Identifier], clock: &dyn Clock) -> Result<Made, ServeError> {
     let words = "certmint self-signed, for trying out";
-    serve(sign(names, words, clock.now(), LIFE)?)
+    serve(&sign(names, words, clock.now(), LIFE)?)
 }
 
-fn serve(bundle: CertBundle) -> Result<Made, ServeError> {
+fn serve(bundle: &CertBundle) -> Result<Made, ServeError> {
     let source = SourceId::new("self-signed");
     let table = Arc::new(CertificateTable::with_default(source.clone()));
-    table.replace(source, std::slice::from_ref(&bundle))?;
+    table.replace(source, std::slice::from_ref(bundle))?;
     Ok(Made {
         table,
         serving: bundle.leaf().clone(),
@@ -60,7 +60,7 @@ fn serve(bundle: CertBundle) -> Result<Made, ServeError> {
 pub(super) fn make_placeholder(clock: &dyn Clock) -> Result<Made, ServeError> {
     let name = Identifier::parse(PLACEHOLDER).expect("it is a host name");
     let words = "certmint placeholder: the certificate is being issued";
-    serve(sign(&[name], words, clock.now(), PLACEHOLDER_LIFE)?)
+    serve(&sign(&[name], words, clock.now(), PLACEHOLDER_LIFE)?)
 }
 
 fn sign(

@@ -39,7 +39,7 @@ use crate::key::KeyError;
 use crate::renew::Failure;
 use crate::server::{
     AdminSocketError, Ended, LineFormat, Provisioning, Redirect, Security, ServerError, Shutdown,
-    SinkError, Telemetry, raise_descriptor_limit,
+    SinkError, raise_descriptor_limit,
 };
 use crate::settings::ListenAddr;
 use crate::store::StoreError;
@@ -143,6 +143,7 @@ pub fn serve(
         clock,
         stop: shutdown.graceful().clone(),
         telemetry: telemetry.clone(),
+        provisioning: Provisioning::begun(),
     };
     let pool = Pool::of(&plan.sites, &[], &means)?;
     let start = running::Start {
@@ -182,23 +183,16 @@ fn at_once(shown: Shown) -> First {
 }
 
 impl Source {
-    fn load(
-        mode: ServeMode,
-        clock: &Arc<dyn Clock>,
-        telemetry: &Telemetry,
-    ) -> Result<Self, ServeError> {
+    fn load(mode: ServeMode, means: &Means) -> Result<Self, ServeError> {
+        let (clock, telemetry) = (&means.clock, &means.telemetry);
         Ok(match mode {
             ServeMode::Insecure { .. } => Self::None,
             ServeMode::Ca(leaf) => Self::Private(private::load(leaf, clock, telemetry)?),
             #[cfg(feature = "acme")]
-            ServeMode::Acme(leaf) => {
-                Self::Public(Box::new(public::prepare(*leaf, clock, telemetry)?))
-            }
+            ServeMode::Acme(leaf) => Self::Public(Box::new(public::prepare(*leaf, means)?)),
             #[cfg(not(feature = "acme"))]
             ServeMode::Acme(_) => return Err(ServeError::WithoutAcme),
-            ServeMode::OnDemand(site) => {
-                Self::OnDemand(Box::new(demand::prepare(*site, clock, telemetry)?))
-            }
+            ServeMode::OnDemand(site) => Self::OnDemand(Box::new(demand::prepare(*site, means)?)),
             ServeMode::Custom(files) => Self::Custom(custom::load(files, telemetry)?),
             ServeMode::RawKey(file) => Self::RawKey(raw_key::load(file)?),
             ServeMode::SelfSigned(names) => Self::SelfSigned(self_signed::make(&names, &**clock)?),
@@ -266,8 +260,9 @@ impl Source {
             #[cfg(feature = "acme")]
             Self::Public(prepared) => {
                 let (tell, first) = tokio::sync::oneshot::channel();
-                let keeper =
-                    Keeper::start(stop, move |stop| public::keep(*prepared, clock, stop, tell))?;
+                let keeper = Keeper::start(stop, move |stop| {
+                    public::keep(*prepared, clock, stop, again, tell)
+                })?;
                 (Some(keeper), obtained(first))
             }
             Self::OnDemand(prepared) => demand_keeper(*prepared, clock, stop, again)?,

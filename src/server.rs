@@ -321,6 +321,11 @@ pub enum ServerError {
 }
 
 impl ServerError {
+    /// Whether somebody listens already where we would.
+    fn is_in_use(&self) -> bool {
+        matches!(self, Self::Bind { source, .. } if source.kind() == io::ErrorKind::AddrInUse)
+    }
+
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         match self {

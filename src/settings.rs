@@ -23,6 +23,22 @@ pub use parse::{ByteSize, Limit};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ListenAddr(pub SocketAddr);
 
+impl ListenAddr {
+    /// Whether two sockets cannot both listen on their address.
+    pub fn collides(self, other: Self) -> bool {
+        let (one, other) = (self.0, other.0);
+        let everywhere = |a: SocketAddr, b: SocketAddr| {
+            // `[::]` takes IPv4 as well.
+            a.ip().is_unspecified() && (a.is_ipv6() || b.is_ipv4())
+        };
+        one.port() != 0
+            && one.port() == other.port()
+            && (one.ip().to_canonical() == other.ip().to_canonical()
+                || everywhere(one, other)
+                || everywhere(other, one))
+    }
+}
+
 impl FromStr for ListenAddr {
     type Err = InvalidSetting;
 
@@ -427,6 +443,26 @@ impl InvalidSetting {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn addresses_collide_when_the_kernel_would_say_so() {
+        for (one, other, collides) in [
+            ("127.0.0.1:443", "127.0.0.1:443", true),
+            ("127.0.0.1:443", "127.0.0.1:444", false),
+            ("127.0.0.1:443", "127.0.0.2:443", false),
+            ("127.0.0.1:0", "127.0.0.1:0", false),
+            ("0.0.0.0:443", "127.0.0.1:443", true),
+            ("[::]:443", "127.0.0.1:443", true),
+            ("[::]:443", "[::1]:443", true),
+            ("0.0.0.0:443", "[::1]:443", false),
+            ("[::ffff:127.0.0.1]:443", "127.0.0.1:443", true),
+        ] {
+            let (one, other): (ListenAddr, ListenAddr) =
+                (one.parse().unwrap(), other.parse().unwrap());
+            assert_eq!(one.collides(other), collides, "{one} {other}");
+            assert_eq!(other.collides(one), collides, "{other} {one}");
+        }
+    }
 
     #[test]
     fn a_listen_address_is_an_ip_address_and_a_port() {

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::plan::{NamedLeaf, OnDemand};
 #[cfg(feature = "acme")]
 use super::public;
-use super::{CustomFiles, First, ServeError, Shown, at_once, custom, private, self_signed};
+use super::{CustomFiles, First, ServeError, Shown, at_once, custom, pool, private, self_signed};
 use crate::bundle::Certificate;
 use crate::certificates::{CertificateTable, Certificates};
 use crate::challenge::ChallengeTable;
@@ -55,11 +55,8 @@ const LOCK: &str = "on-demand";
 
 /// Puts it together. Asks no CA, unless a certificate of the private CA is missing for
 /// names that are known from the start.
-pub(super) fn prepare(
-    site: OnDemand,
-    clock: &Arc<dyn Clock>,
-    telemetry: &Telemetry,
-) -> Result<Prepared, ServeError> {
+pub(super) fn prepare(site: OnDemand, means: &pool::Means) -> Result<Prepared, ServeError> {
+    let (clock, telemetry) = (&means.clock, &means.telemetry);
     let store = FileStore::open(&site.cache_dir, Arc::clone(clock))?;
     let serving = store.try_lock(LOCK)?;
     let serving = serving.ok_or_else(|| ServeError::OnDemandByAnother(site.cache_dir.clone()))?;
@@ -67,7 +64,7 @@ pub(super) fn prepare(
     let stand_in = StandIn::load(site.stand_in.clone(), &**clock, telemetry)?;
     let table = Arc::new(CertificateTable::strict());
     let named = site.named.clone();
-    let named = named.map(|leaf| Named::load(leaf, Arc::clone(&table), clock, telemetry));
+    let named = named.map(|leaf| Named::load(leaf, Arc::clone(&table), means));
     let named = named.transpose()?;
     let challenges = named.as_ref().map(Named::challenges).unwrap_or_default();
     let issuance = HomeIssuance::new(&site, Arc::clone(&challenges), clock);
@@ -177,7 +174,8 @@ impl Prepared {
                 }
                 #[cfg(feature = "acme")]
                 Some(Named::Public(prepared)) => {
-                    public::keep(*prepared, Arc::clone(&clock), stop.clone(), first).await;
+                    let (clock, again) = (Arc::clone(&clock), Arc::clone(&again));
+                    public::keep(*prepared, clock, stop.clone(), again, first).await;
                 }
             }
         };
@@ -185,7 +183,8 @@ impl Prepared {
             match stand_in {
                 StandIn::SelfSigned(_) => {}
                 StandIn::Files(loaded) => {
-                    custom::keep(*loaded, Arc::clone(&clock), stop.clone(), again).await;
+                    let (clock, again) = (Arc::clone(&clock), Arc::clone(&again));
+                    custom::keep(*loaded, clock, stop.clone(), again).await;
                 }
             }
         };
@@ -201,16 +200,16 @@ impl Named {
     fn load(
         leaf: NamedLeaf,
         table: Arc<CertificateTable>,
-        clock: &Arc<dyn Clock>,
-        telemetry: &Telemetry,
+        means: &pool::Means,
     ) -> Result<Self, ServeError> {
         match leaf {
             NamedLeaf::Private(leaf) => {
+                let (clock, telemetry) = (&means.clock, &means.telemetry);
                 private::load_into(table, leaf, clock, telemetry).map(Self::Private)
             }
             #[cfg(feature = "acme")]
             NamedLeaf::Public(leaf) => {
-                let prepared = public::prepare_into(table, *leaf, clock, telemetry)?;
+                let prepared = public::prepare_into(table, *leaf, means)?;
                 Ok(Self::Public(Box::new(prepared)))
             }
             #[cfg(not(feature = "acme"))]

@@ -12,7 +12,7 @@ use super::keeper::Keeper;
 use super::plan::told_of;
 use super::{First, ServeError, ServeMode, Shown, Site, Source};
 use crate::clock::Clock;
-use crate::server::{Redirect, Security, Telemetry};
+use crate::server::{Provisioning, Redirect, Security, Telemetry};
 
 /// What each site is served with.
 #[derive(Default)]
@@ -51,6 +51,8 @@ pub(super) struct Means {
     pub(super) stop: CancellationToken,
     /// Sees what is done.
     pub(super) telemetry: Telemetry,
+    /// Whether the server as a whole is still starting.
+    pub(super) provisioning: Provisioning,
 }
 
 impl Pool {
@@ -101,7 +103,7 @@ impl Pool {
     }
 
     fn load(&mut self, site: &Site, means: &Means) -> Result<Arc<Tended>, ServeError> {
-        let source = Source::load(site.mode.clone(), &means.clock, &means.telemetry)?;
+        let source = Source::load(site.mode.clone(), means)?;
         let tended = Arc::new(Tended {
             mode: site.mode.clone(),
             security: source.security(),

@@ -10,11 +10,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use super::keeper::pause_until;
 use super::kept::Kept;
+use super::pool::Means;
 use super::{PublicLeaf, ServeError};
 use crate::acme::{AcmeError, Opener, Surroundings};
 use crate::bundle::Certificate;
@@ -41,29 +43,30 @@ pub(super) struct Prepared {
     store: FileStore,
     cached: Option<Stored>,
     telemetry: Telemetry,
+    /// The server serves others already: it is waited for as long as it takes.
+    is_late: bool,
     /// Says that this server keeps the certificate fresh.
     _serving: Lock,
 }
+
+/// How long after a failure that says nothing of it a new listener is tried again.
+const RETRY: Duration = Duration::from_secs(600);
 
 /// What is told once there is something to serve, or once there never will be.
 pub(super) type First = oneshot::Sender<Result<Certificate, ServeError>>;
 
 /// Looks what is in the cache. Asks nobody.
-pub(super) fn prepare(
-    leaf: PublicLeaf,
-    clock: &Arc<dyn Clock>,
-    telemetry: &Telemetry,
-) -> Result<Prepared, ServeError> {
-    prepare_into(Arc::new(CertificateTable::strict()), leaf, clock, telemetry)
+pub(super) fn prepare(leaf: PublicLeaf, means: &Means) -> Result<Prepared, ServeError> {
+    prepare_into(Arc::new(CertificateTable::strict()), leaf, means)
 }
 
 /// [`prepare`], to be served from `table`.
 pub(super) fn prepare_into(
     table: Arc<CertificateTable>,
     leaf: PublicLeaf,
-    clock: &Arc<dyn Clock>,
-    telemetry: &Telemetry,
+    means: &Means,
 ) -> Result<Prepared, ServeError> {
+    let (clock, telemetry) = (&means.clock, &means.telemetry);
     let store = FileStore::open(&leaf.cache_dir, Arc::clone(clock))?;
     let serving = store.lock_serving(&leaf.id)?;
     let serving = serving.ok_or_else(|| ServeError::KeptByAnother(leaf.id.clone()))?;
@@ -80,6 +83,7 @@ pub(super) fn prepare_into(
         provisioning: Provisioning::begun(),
         cached: found.filter(|_| unfit.is_none()),
         telemetry: telemetry.clone(),
+        is_late: !means.provisioning.lasts(),
         leaf,
         store,
         _serving: serving,
@@ -87,11 +91,13 @@ pub(super) fn prepare_into(
 }
 
 /// Obtains the certificate unless it is cached, tells `first`, and keeps it fresh until
-/// `stop`. Ends when there is none to be had.
+/// `stop`. Ends when there is none to be had, unless others are served already; then it
+/// is tried again later, or when `again` says so.
 pub(super) async fn keep(
     prepared: Prepared,
     clock: Arc<dyn Clock>,
     stop: CancellationToken,
+    again: Arc<Notify>,
     first: First,
 ) {
     let openers = Openers::new(Surroundings {
@@ -103,7 +109,7 @@ pub(super) async fn keep(
         agree_to_terms: prepared.leaf.agree_to_terms,
     });
     let work = async {
-        match prepared.start(&openers, &*clock).await {
+        match prepared.begin(&openers, &*clock, &again).await {
             Ok(kept) => {
                 prepared.provisioning.finish();
                 // Nobody waits any more when the server is stopping.
@@ -127,6 +133,44 @@ impl Prepared {
             challenges: Arc::clone(&self.challenges),
             provisioning: self.provisioning.clone(),
             to: 0,
+        }
+    }
+
+    /// [`Self::start`], again and again where no start of the server depends on it.
+    async fn begin(
+        &self,
+        openers: &Openers,
+        clock: &dyn Clock,
+        again: &Notify,
+    ) -> Result<Kept, ServeError> {
+        loop {
+            match self.start(openers, clock).await {
+                Err(error) if self.is_late => self.put_off(&error, clock, again).await,
+                done => return done,
+            }
+        }
+    }
+
+    /// Waits until it may be tried again, as after a failed renewal.
+    async fn put_off(&self, error: &ServeError, clock: &dyn Clock, again: &Notify) {
+        let id = &self.leaf.id;
+        let attempts = self.store.attempts(id).unwrap_or_default();
+        let until = attempts.not_before.filter(|until| *until > clock.now());
+        let until = until.unwrap_or_else(|| clock.now() + RETRY);
+        let (hint, error, moment) = (error.hint(), causes(error), rfc3339(until));
+        self.telemetry
+            .awaits(id.as_str(), Some(&error), Some(until));
+        tracing::error!(
+            %id,
+            error,
+            hint,
+            "a new listener is not served yet; trying again at {moment}, or at the next reload"
+        );
+        while clock.now() < until {
+            tokio::select! {
+                () = again.notified() => return,
+                () = sleep(pause_until(until, clock.now())) => {}
+            }
         }
     }
 
@@ -202,6 +246,7 @@ impl Prepared {
             directory = %self.leaf.issuer.directory,
             "obtaining the certificate"
         );
+        self.telemetry.awaits(id.as_str(), None, None);
         self.telemetry.emit(&Event::CertificateRequested {
             domain: self.leaf.domain(),
             trigger: Trigger::Start,
@@ -270,21 +315,23 @@ impl Prepared {
     }
 
     fn tell_failure(&self, failure: &Failure, retry_at: Option<Timestamp>) {
+        let (id, error) = (self.leaf.id.as_str(), causes(failure));
+        self.telemetry.awaits(id, Some(&error), retry_at);
         self.telemetry.emit(&Event::CertificateFailed {
             id: self.leaf.id.to_string(),
             domain: self.leaf.domain(),
             source: self.leaf.issuer.directory.url().to_string(),
             is_renewal: false,
-            error: causes(failure),
+            error,
             retry_at: retry_at.map(Moment),
         });
     }
 
-    /// The error that ends the start, noted for the next one.
+    /// The error that ends this start, noted for the next one.
     fn refused(&self, source: Failure, gave_up: bool, now: Timestamp) -> ServeError {
         let id = &self.leaf.id;
-        self.tell_failure(&source, None);
-        record_failure(&self.store, id, &source, true, None, now);
+        let until = record_failure(&self.store, id, &source, true, None, now);
+        self.tell_failure(&source, until.filter(|_| self.is_late));
         ServeError::NoCertificate {
             id: id.clone(),
             within: gave_up.then_some(self.leaf.start_timeout),

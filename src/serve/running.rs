@@ -46,7 +46,6 @@ struct Running {
     /// What is bound: where the sites listen, in their order, and the rest.
     addresses: Vec<SocketAddr>,
     admin: Option<ListenAddr>,
-    provisioning: Provisioning,
     keepers: Vec<Keeper>,
     firsts: FuturesUnordered<BoxFuture<'static, Arrived>>,
     control: Control,
@@ -77,12 +76,16 @@ pub(super) async fn run(start: Start, on_ready: impl FnMut(&Ready)) -> Result<En
         reread,
     } = start;
     let (clock, telemetry) = (Arc::clone(&means.clock), means.telemetry.clone());
-    let provisioning = Provisioning::begun();
-    let listeners = listeners(&plan.sites, &pool, plan.operation.admin, &provisioning);
+    let listeners = listeners(
+        &plan.sites,
+        &pool,
+        plan.operation.admin,
+        &means.provisioning,
+    );
     let server = Server::bind_with(sockets, listeners, &clock, shutdown.clone(), &telemetry)?;
     let controls = Controls {
         telemetry: telemetry.clone(),
-        provisioning: provisioning.clone(),
+        provisioning: means.provisioning.clone(),
         shutdown: shutdown.clone(),
         reload: reload.for_others(),
     };
@@ -95,7 +98,6 @@ pub(super) async fn run(start: Start, on_ready: impl FnMut(&Ready)) -> Result<En
         sites: plan.sites,
         pool: Pool::default(),
         admin: plan.operation.admin,
-        provisioning,
         keepers: Vec::new(),
         firsts: FuturesUnordered::new(),
         shutdown,
@@ -265,7 +267,7 @@ impl Running {
                 }
             }
         }
-        self.provisioning.finish();
+        self.means.provisioning.finish();
         self.means.telemetry.emit(&Event::Ready {
             addresses: self.addresses.clone(),
         });
@@ -363,7 +365,7 @@ impl Running {
         let known = self.pool.tended().to_vec();
         let pool = blocking(move || Pool::of(&sites, &known, &means)).await;
         let pool = pool.map_err(told)?;
-        let listeners = listeners(&plan.sites, &pool, self.admin, &self.provisioning);
+        let listeners = listeners(&plan.sites, &pool, self.admin, &self.means.provisioning);
         let control = self.control.clone();
         let addresses = blocking(move || control.apply(listeners)).await;
         let addresses = addresses.map_err(|error| told(error.into()))?;

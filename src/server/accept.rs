@@ -225,6 +225,18 @@ fn prepare(socket: &Socket, limits: &Limits) -> io::Result<()> {
     socket.listen(BACKLOG)
 }
 
+/// Stops listening, so that a socket with an overlapping address can begin to; what was
+/// not accepted yet is lost. [`listen_again`] takes it back.
+pub(super) fn stand_aside(socket: impl std::os::fd::AsFd) -> io::Result<()> {
+    // The address stays bound; that harms nobody who may reuse it.
+    Ok(rustix::net::shutdown(&socket, rustix::net::Shutdown::Read)?)
+}
+
+/// Goes on listening after [`stand_aside`].
+pub(super) fn listen_again(socket: impl std::os::fd::AsFd) -> io::Result<()> {
+    Ok(rustix::net::listen(&socket, BACKLOG)?)
+}
+
 /// How long the kernel waits for a client that takes nothing.
 pub(super) fn set_stall(socket: impl std::os::fd::AsFd, limits: &Limits) -> io::Result<()> {
     let stall = u32::try_from(limits.stall.as_millis()).unwrap_or(u32::MAX);

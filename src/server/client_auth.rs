@@ -21,6 +21,9 @@ use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{CertificateType, WebPkiClientVerifier};
 
 use crate::bundle::{Certificate, MalformedCertificate};
+use crate::clock::Timestamp;
+use crate::finding::rules::{self, Subject};
+use crate::finding::{Finding, Severity};
 use crate::settings::{ClientAuth, ClientFingerprint, Demand};
 use crate::store::{StoreError, disk};
 
@@ -134,6 +137,42 @@ pub(super) fn digest(settings: &ClientAuth) -> Result<[u8; 32], TrustError> {
     let mut digest = [0; 32];
     digest.copy_from_slice(all.finish().as_ref());
     Ok(digest)
+}
+
+/// Says which revocation lists are out of date, or will be before long: from then on
+/// everybody is refused whom they are about.
+pub(super) fn tell_stale_lists(settings: &ClientAuth, now: Timestamp) {
+    let ClientAuth::Authorities { crls, .. } = settings else {
+        return;
+    };
+    for path in crls {
+        // One that cannot be read has been an error already.
+        for list in read_crls(path).unwrap_or_default() {
+            let Some(finding) = stale(path, &list, now) else {
+                continue;
+            };
+            let remedy = "write a new one with `certmint ca crl`, or fetch the CA's again";
+            if finding.severity == Severity::Critical {
+                tracing::error!(
+                    "{}; clients of its CA are refused: {remedy}",
+                    finding.message
+                );
+            } else {
+                tracing::warn!(
+                    "{}; from then on clients of its CA are refused: {remedy}",
+                    finding.message
+                );
+            }
+        }
+    }
+}
+
+fn stale(path: &Path, list: &[u8], now: Timestamp) -> Option<Finding> {
+    let (_, list) = x509_parser::parse_x509_crl(list).ok()?;
+    let next_update = list.next_update().map(|at| at.to_datetime());
+    let name = path.display().to_string();
+    let this_update = list.last_update().to_datetime();
+    rules::stale_crl(Subject::new(&name), this_update, next_update, now)
 }
 
 fn authorities(

@@ -153,11 +153,21 @@ pub(super) struct Dates {
     pub(super) renewal: Option<Timestamp>,
 }
 
+/// A certificate that is not there yet.
+#[derive(Debug, Clone)]
+pub(super) struct Awaited {
+    /// Why the last attempt came to nothing.
+    pub(super) error: Option<String>,
+    /// When there is another.
+    pub(super) retry_at: Option<Timestamp>,
+}
+
 /// Everything that is counted.
 #[derive(Debug)]
 pub(super) struct Metrics {
     listeners: Mutex<Vec<Arc<ListenerCounts>>>,
     certificates: Mutex<BTreeMap<String, Dates>>,
+    awaited: Mutex<BTreeMap<String, Awaited>>,
     swaps: AtomicU64,
     reloads: Labelled,
     issuances: Labelled,
@@ -169,6 +179,7 @@ impl Default for Metrics {
         Self {
             listeners: Mutex::default(),
             certificates: Mutex::default(),
+            awaited: Mutex::default(),
             swaps: AtomicU64::new(0),
             reloads: Labelled::new(&["done", "failed"]),
             issuances: Labelled::new(&["issued", "renewed", "failed"]),
@@ -203,11 +214,21 @@ impl Metrics {
     }
 
     pub(super) fn certificate(&self, id: &str, dates: Option<Dates>) {
+        lock(&self.awaited).remove(id);
         let mut certificates = lock(&self.certificates);
         match dates {
             Some(dates) => _ = certificates.insert(id.to_owned(), dates),
             None => _ = certificates.remove(id),
         }
+    }
+
+    pub(super) fn await_certificate(&self, id: &str, awaited: Awaited) {
+        lock(&self.awaited).insert(id.to_owned(), awaited);
+    }
+
+    /// Those that are waited for.
+    pub(super) fn awaited(&self) -> BTreeMap<String, Awaited> {
+        lock(&self.awaited).clone()
     }
 
     /// How many there are, and those that expire first.
@@ -285,6 +306,8 @@ impl Metrics {
             }
         }
         text.family(CERTIFICATES).sample(&[], count);
+        let awaited = lock(&self.awaited).len();
+        text.family(AWAITED).sample(&[], awaited);
         let dated = |text: &mut Exposition, name, date: fn(&Dates) -> Option<Timestamp>| {
             let mut family = text.family(name);
             for (id, dates) in &certificates {
@@ -398,6 +421,7 @@ const REQUESTS: &str = "certmint_http_requests_total";
 const IN_FLIGHT: &str = "certmint_http_requests_in_flight";
 const BYTES: &str = "certmint_http_answer_bytes_total";
 const CERTIFICATES: &str = "certmint_certificates";
+const AWAITED: &str = "certmint_certificates_awaited";
 const NOT_BEFORE: &str = "certmint_certificate_not_before_seconds";
 const NOT_AFTER: &str = "certmint_certificate_not_after_seconds";
 const RENEWAL: &str = "certmint_certificate_renewal_seconds";
@@ -466,6 +490,11 @@ pub const FAMILIES: &[Family] = &[
         "Bytes in the bodies of answers, as handed to HTTP",
     ),
     gauge(CERTIFICATES, &[], "Certificates that are served with"),
+    gauge(
+        AWAITED,
+        &[],
+        "Certificates that listeners wait for: they are being obtained, or will be tried again",
+    ),
     gauge(
         NOT_BEFORE,
         &["id"],

@@ -1,9 +1,12 @@
 //! The listeners of a running server, and how they change.
 //!
 //! Rules kept here: a change is made as a whole or not at all; a socket that stays
-//! never stops listening; a connection keeps to the settings that it began with.
+//! never stops listening; one that goes makes way for another that overlaps it; a
+//! connection keeps to the settings that it began with.
 
+use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::AsFd as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -14,6 +17,7 @@ use tokio_util::task::TaskTracker;
 use super::accept::{self, Serving};
 use super::{Listener, ServerError, Shutdown, Sockets, Tasks, Telemetry, duties};
 use crate::clock::Clock;
+use crate::finding::words::causes;
 use crate::settings::{ClientAuth, ListenAddr, ListenerSettings};
 
 /// Every listener, and what it takes to set up others.
@@ -40,6 +44,8 @@ struct Bound {
     settings: ListenerSettings,
     address: SocketAddr,
     socket: Socket,
+    /// Somebody else may listen on it as well.
+    shared: bool,
     serving: Arc<ArcSwap<Serving>>,
     closed: CancellationToken,
 }
@@ -56,6 +62,12 @@ enum Place {
     /// The one of before with this number.
     Kept(usize),
     New(TcpListener),
+}
+
+/// A change that can be made.
+struct Prepared {
+    places: Vec<(Place, SocketAddr)>,
+    servings: Vec<Serving>,
 }
 
 impl Registry {
@@ -109,14 +121,14 @@ impl Registry {
         open: &mut Sockets,
     ) -> Result<Vec<SocketAddr>, ServerError> {
         let mut state = self.state();
-        let places = places(&state.bound, &listeners, open)?;
+        let mut aside = Vec::new();
+        let prepared = self.prepare(&state.bound, &listeners, open, &mut aside);
+        let Prepared { places, servings } = prepared.inspect_err(|_| {
+            for n in aside {
+                self.go_back(&mut state.bound[n]);
+            }
+        })?;
         let addresses: Vec<SocketAddr> = places.iter().map(|(_, address)| *address).collect();
-        let ports: Vec<u16> = addresses.iter().map(SocketAddr::port).collect();
-        let servings = listeners
-            .iter()
-            .zip(&addresses)
-            .map(|(listener, address)| self.serving(listener, *address, &ports))
-            .collect::<Result<Vec<_>, _>>()?;
         // From here on nothing fails that could leave half a change, save for the
         // runtime's refusal to know a new socket.
         let mut old: Vec<_> = std::mem::take(&mut state.bound)
@@ -135,6 +147,7 @@ impl Registry {
                 Place::New(socket) => Bound {
                     settings: listener.settings,
                     address,
+                    shared: open.is_shared(address),
                     socket: Socket::Waiting(socket),
                     serving: Arc::new(ArcSwap::from_pointee(serving)),
                     closed: self.shutdown.graceful().child_token(),
@@ -151,6 +164,41 @@ impl Registry {
             }
         }
         Ok(addresses)
+    }
+
+    /// All that can fail of a change.
+    fn prepare(
+        &self,
+        bound: &[Bound],
+        listeners: &[Listener],
+        open: &mut Sockets,
+        aside: &mut Vec<usize>,
+    ) -> Result<Prepared, ServerError> {
+        let places = places(bound, listeners, open, aside)?;
+        let ports: Vec<u16> = places.iter().map(|(_, address)| address.port()).collect();
+        let servings = listeners
+            .iter()
+            .zip(&places)
+            .map(|(listener, (_, address))| self.serving(listener, *address, &ports))
+            .collect::<Result<_, _>>()?;
+        Ok(Prepared { places, servings })
+    }
+
+    /// Has one listen again that made way in vain.
+    fn go_back(&self, bound: &mut Bound) {
+        let address = bound.address;
+        let closed = self.shutdown.graceful().child_token();
+        let again = bound.listen_again(closed).map_err(|source| {
+            let ListenAddr(address) = bound.settings.address;
+            ServerError::Bind { address, source }
+        });
+        match again.and_then(|()| bound.accept(&self.accepting, &self.telemetry)) {
+            Ok(()) => tracing::warn!("{address} made way for a moment, and listens again"),
+            Err(error) => tracing::error!(
+                "{address} made way, and cannot listen again: {}; restart the server",
+                causes(&error)
+            ),
+        }
     }
 
     fn serving(
@@ -174,11 +222,13 @@ impl Registry {
     }
 }
 
-/// Finds for each listener the socket of before, or one that is open, or binds one.
+/// Finds for each listener the socket of before, or one that is open, or binds one. Those
+/// that had to make way for a new one are `aside`, by number.
 fn places(
     bound: &[Bound],
     listeners: &[Listener],
     open: &mut Sockets,
+    aside: &mut Vec<usize>,
 ) -> Result<Vec<(Place, SocketAddr)>, ServerError> {
     let mut free: Vec<bool> = vec![true; bound.len()];
     // Port 0 may stand several times: they are told apart by their order.
@@ -190,13 +240,30 @@ fn places(
         Some(found)
     });
     let kept: Vec<Option<usize>> = kept.collect();
-    let place = |(listener, kept): (&Listener, Option<usize>)| match kept {
+    let mut place = |(listener, kept): (&Listener, Option<usize>)| match kept {
         Some(n) => Ok((Place::Kept(n), bound[n].address)),
-        None => open
-            .take(&listener.settings)
-            .map(|(socket, at)| (Place::New(socket), at)),
+        None => {
+            let settings = &listener.settings;
+            let taken = open.take(settings).or_else(|error| {
+                if !error.is_in_use() {
+                    return Err(error);
+                }
+                let going = bound.iter().enumerate().filter(|(n, _)| free[*n]);
+                let before = aside.len();
+                aside.extend(
+                    going
+                        .filter(|(_, bound)| bound.makes_way(settings.address))
+                        .map(|(n, _)| n),
+                );
+                if aside.len() == before {
+                    return Err(error);
+                }
+                open.take(settings)
+            });
+            taken.map(|(socket, at)| (Place::New(socket), at))
+        }
     };
-    listeners.iter().zip(kept).map(place).collect()
+    listeners.iter().zip(kept).map(&mut place).collect()
 }
 
 impl Bound {
@@ -240,6 +307,34 @@ impl Bound {
             old.shutdown.stop();
         }
         self.settings = settings;
+    }
+
+    /// Stops listening if that is in the way of `address`; says whether it did.
+    fn makes_way(&self, address: ListenAddr) -> bool {
+        // What another process holds as well would not listen there either.
+        if self.shared || !address.collides(ListenAddr(self.address)) {
+            return false;
+        }
+        let stopped = match &self.socket {
+            Socket::Waiting(socket) => accept::stand_aside(socket),
+            Socket::Accepting(socket) => accept::stand_aside(socket),
+        };
+        stopped.is_ok()
+    }
+
+    /// Takes that back.
+    fn listen_again(&mut self, closed: CancellationToken) -> io::Result<()> {
+        if let Socket::Accepting(socket) = &self.socket {
+            // The runtime takes the old descriptor for closed for good.
+            let socket = socket.as_fd().try_clone_to_owned()?;
+            self.closed.cancel();
+            self.closed = closed;
+            self.socket = Socket::Waiting(socket.into());
+        }
+        match &self.socket {
+            Socket::Waiting(socket) => accept::listen_again(socket),
+            Socket::Accepting(_) => Ok(()),
+        }
     }
 
     fn close(self) {

@@ -11,6 +11,8 @@ use crate::settings::{ListenAddr, ListenerSettings};
 pub struct Sockets {
     opened: Vec<(ListenAddr, TcpListener)>,
     inherited: Vec<Inherited>,
+    /// Where those were bound that somebody else has opened, and may hold as well.
+    shared: Vec<SocketAddr>,
 }
 
 #[derive(Debug)]
@@ -34,8 +36,10 @@ impl Sockets {
             }),
             Err(source) => Err(ServerError::Inherited { name, source }),
         };
+        let inherited: Vec<_> = sockets.into_iter().map(known).collect::<Result<_, _>>()?;
         Ok(Self {
-            inherited: sockets.into_iter().map(known).collect::<Result<_, _>>()?,
+            shared: inherited.iter().map(|i| i.address).collect(),
+            inherited,
             ..Self::default()
         })
     }
@@ -70,6 +74,11 @@ impl Sockets {
         };
         let address = socket.local_addr().map_err(bind_error)?;
         Ok((socket, address))
+    }
+
+    /// Whether somebody else has the socket that is bound to this address.
+    pub(super) fn is_shared(&self, address: SocketAddr) -> bool {
+        self.shared.contains(&address)
     }
 
     /// Refuses sockets that no listener has taken: whoever opened them expects them to be

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::access_log::{Entry, LineFormat, Outcome};
 use super::connection::Connection;
-use super::metrics::{Dates, ListenerCounts, MethodClass, Metrics};
+use super::metrics::{Awaited, Dates, ListenerCounts, MethodClass, Metrics};
 use super::sink::{Sink, SinkError};
 use crate::bundle::Certificate;
 use crate::clock::{Clock, SystemClock, Timestamp, rfc3339};
@@ -140,7 +140,16 @@ impl Telemetry {
         self.0.metrics.certificate(id, Some(dates));
     }
 
-    /// The certificate `id` is not served any more.
+    /// Somebody waits for the certificate `id`: it is being obtained, or will be tried
+    /// again after an error.
+    pub fn awaits(&self, id: &str, error: Option<&str>, retry_at: Option<Timestamp>) {
+        let error = error.map(str::to_owned);
+        self.0
+            .metrics
+            .await_certificate(id, Awaited { error, retry_at });
+    }
+
+    /// The certificate `id` is not served any more, nor waited for.
     pub fn withdrawn(&self, id: &str) {
         self.0.metrics.certificate(id, None);
     }
@@ -195,6 +204,13 @@ impl Telemetry {
                 })
             })
             .collect();
+        let awaited = self.0.metrics.awaited().into_iter().map(|(id, awaited)| {
+            serde_json::json!({
+                "id": id,
+                "error": awaited.error,
+                "retry_at": awaited.retry_at.map(Moment),
+            })
+        });
         let listeners = self.0.metrics.listeners().into_iter().map(|listener| {
             serde_json::json!({
                 "address": listener.label(),
@@ -212,6 +228,7 @@ impl Telemetry {
             "listeners": listeners.collect::<Vec<_>>(),
             "certificates_total": count,
             "certificates": certificates,
+            "awaited": awaited.collect::<Vec<_>>(),
             "last_reload": self.last_reload(),
         })
     }

@@ -210,8 +210,10 @@ impl Tls {
         clock: &Arc<dyn Clock>,
     ) -> Result<Self, TlsError> {
         let transport = policy.hsts.map(|hsts| StrictTransport::new(hsts, clock));
+        let trusted = Trusted::load(policy.clients.clone())?;
+        client_auth::tell_stale_lists(&policy.clients, clock.now());
         Ok(Self {
-            trusted: Arc::new(Trusted::load(policy.clients.clone())?),
+            trusted: Arc::new(trusted),
             following: OnceCell::new(),
             transport: transport.map(Arc::new),
             certificates,

@@ -54,6 +54,8 @@ mod renew;
 mod renew_acme;
 #[cfg(feature = "acme")]
 mod serve_acme;
+#[cfg(feature = "acme")]
+mod serve_acme_run;
 mod serve_ca;
 mod serve_config;
 mod serve_config_reload;

@@ -20,14 +20,14 @@ use crate::support::client::Client;
 use crate::support::pebble::{Options, Pebble, free_port};
 use crate::support::{Run, TestEnv, faketime, libfaketime, tool};
 
-const REPLACED: &str = "certificate replaced";
-const READY: &str = "serving https://";
+pub(crate) const REPLACED: &str = "certificate replaced";
+pub(crate) const READY: &str = "serving https://";
 
 /// Longer than anything here may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(40);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
 
 /// The way to Pebble, which can be shut: then every connection is refused.
-struct Gate {
+pub(crate) struct Gate {
     port: u16,
     open: Arc<AtomicBool>,
     /// Connections so far, refused ones among them.
@@ -58,11 +58,11 @@ impl Gate {
         gate
     }
 
-    fn shut(&self) {
+    pub(crate) fn shut(&self) {
         self.open.store(false, Ordering::SeqCst);
     }
 
-    fn unshut(&self) {
+    pub(crate) fn unshut(&self) {
         self.open.store(true, Ordering::SeqCst);
     }
 
@@ -80,16 +80,16 @@ fn join(from: &TcpStream, to: &TcpStream) {
 }
 
 /// A CA, the way to it, and an environment for servers.
-struct Scene {
-    env: TestEnv,
-    pebble: Pebble,
-    gate: Gate,
+pub(crate) struct Scene {
+    pub(crate) env: TestEnv,
+    pub(crate) pebble: Pebble,
+    pub(crate) gate: Gate,
     root: PathBuf,
 }
 
 impl Scene {
     #[track_caller]
-    fn start(options: Options) -> Option<Self> {
+    pub(crate) fn start(options: Options) -> Option<Self> {
         let _ = tool("curl")?;
         let env = TestEnv::new();
         let pebble = Pebble::start(&env, options)?;
@@ -104,20 +104,20 @@ impl Scene {
         })
     }
 
-    fn directory(&self) -> String {
+    pub(crate) fn directory(&self) -> String {
         format!("https://localhost:{}/dir", self.gate.port)
     }
 
-    fn http(&self) -> SocketAddr {
+    pub(crate) fn http(&self) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], self.pebble.options.http_port))
     }
 
-    fn https(&self) -> SocketAddr {
+    pub(crate) fn https(&self) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], self.pebble.options.tls_port))
     }
 
     /// A server whose ports are those that Pebble looks at.
-    fn serve(&self, args: &[&str]) -> Run {
+    pub(crate) fn serve(&self, args: &[&str]) -> Run {
         let (http, https) = (self.http().to_string(), self.https().to_string());
         self.serve_on(&["--http", &http, "--https", &https])
             .args(args)
@@ -132,12 +132,12 @@ impl Scene {
             .args(args)
     }
 
-    fn client(&self, name: &str) -> Client {
+    pub(crate) fn client(&self, name: &str) -> Client {
         Client::new(&self.root, self.https(), name)
     }
 
     /// What curl gets in plain HTTP for `host`, head and body in small letters.
-    fn get(&self, host: &str, url: &str) -> String {
+    pub(crate) fn get(&self, host: &str, url: &str) -> String {
         let curl = tool("curl").unwrap();
         let host = format!("host: {host}");
         let args = ["-si", "--max-time", "20", "-H", &host, url];
@@ -146,7 +146,7 @@ impl Scene {
     }
 
     /// What `openssl s_client` shows; it verifies nothing.
-    fn s_client(&self, name: &str, more: &[&str]) -> String {
+    pub(crate) fn s_client(&self, name: &str, more: &[&str]) -> String {
         let address = self.https().to_string();
         let args = ["s_client", "-connect", &address, "-servername", name];
         let out = self.env.command(tool("openssl").unwrap(), args).args(more);

@@ -42,7 +42,7 @@ type Load<'a> = (&'a Path, &'a [&'a str], fn(&str) -> bool);
 
 /// Runs `program` again and again until `stop`; each time it must have failed at
 /// nothing. Returns how often it ran.
-fn again_and_again(
+pub(crate) fn again_and_again(
     env: &TestEnv,
     program: &Path,
     args: &[&str],
@@ -58,7 +58,7 @@ fn again_and_again(
     times
 }
 
-fn h2load_is_clean(said: &str) -> bool {
+pub(crate) fn h2load_is_clean(said: &str) -> bool {
     said.contains(" 0 failed, 0 errored, 0 timeout") && said.contains(" 0 3xx, 0 4xx, 0 5xx")
 }
 

@@ -16,7 +16,7 @@ use crate::cli::args::{AcmeListenerArgs, OperationArgs, ServeArgs, TlsArgs};
 use crate::cli::config::{self, Config, ListenerArgs, Problems, Written};
 use crate::cli::report::{CliError, Exit, Printer};
 use crate::cli::resolve::{Context, passphrase_in};
-use crate::cli::site::{Misfit, as_keys, collide, settings, unfit_files};
+use crate::cli::site::{Misfit, as_keys, settings, unfit_files};
 use crate::key::Passphrase;
 use crate::pki::Authority;
 use crate::serve::{CustomFiles, Operation, Plan, RawKeyFile, ServeMode, Site};
@@ -366,7 +366,7 @@ fn collisions(
 ) {
     let mut taken: Vec<(ListenAddr, usize)> = Vec::new();
     let mut take = |address: ListenAddr, line: usize| {
-        if let Some((other, earlier)) = taken.iter().find(|(other, _)| collide(*other, address)) {
+        if let Some((other, earlier)) = taken.iter().find(|(other, _)| other.collides(address)) {
             problems.push(
                 line,
                 format!(

@@ -70,7 +70,7 @@ const CERTIFICATES: [&str; 7] = [
     "cert_crlRevoked",
     "certs_list_ordering_problem",
     "cert_expirationStatus",
-    "HSTS",
+    "HSTS_time",
     "cipher_order",
 ];
 

@@ -261,14 +261,7 @@ pub const EVENTS: &[Row] = &[
     ),
 ];
 
-const FACTS: &[&str] = &[
-    "id",
-    "domain",
-    "domains",
-    "serial",
-    "not_before",
-    "not_after",
-];
+/// Those of a certificate come first, then those of its issuance.
 const ISSUED: &[&str] = &[
     "id",
     "domain",
@@ -279,6 +272,7 @@ const ISSUED: &[&str] = &[
     "source",
     "is_renewal",
 ];
+const FACTS: &[&str] = ISSUED.split_at(ISSUED.len() - 2).0;
 
 /// Every field, and what it means wherever it stands.
 pub const FIELDS: &[(&str, &str)] = &[

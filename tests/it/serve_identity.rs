@@ -140,6 +140,47 @@ fn a_raw_key_is_served_to_those_who_know_it_and_can_be_changed() {
     let _ = server.terminate().success();
 }
 
+/// A client by others: GnuTLS asks for a raw key, and keeps what it got.
+#[test]
+fn gnutls_is_shown_the_raw_key_and_a_client_that_cannot_take_one_nothing() {
+    let Some(gnutls) = tool("gnutls-cli") else {
+        return;
+    };
+    let env = TestEnv::new();
+    let key = PrivateKey::generate(KeyType::Ed25519).unwrap();
+    let path = env.write("key.pem", &*key.to_pem());
+    let (server, address, _) = start(&env, &["--raw-key", path.to_str().unwrap()]);
+    let port = address.port().to_string();
+    let get = "GET / HTTP/1.1\r\nhost: any.test\r\nconnection: close\r\n\r\n";
+    // There is nobody to verify a raw key by but who compares it.
+    let connect = |kinds: &str| {
+        let kinds = format!("NORMAL:-VERS-ALL:+VERS-TLS1.3:{kinds}");
+        let args = ["--insecure", "--save-cert", "got", "--port", &port];
+        let run = env.command(&gnutls, args).args(["--priority", &kinds]);
+        run.arg("127.0.0.1").stdin(get).run()
+    };
+    for kinds in [
+        "-CTYPE-SRV-X509:+CTYPE-SRV-RAWPK",
+        "-CTYPE-SRV-ALL:+CTYPE-SRV-RAWPK:+CTYPE-SRV-X509",
+    ] {
+        let said = connect(kinds).success();
+        let words = said.stdout();
+        assert!(
+            words.contains("Certificate type: Raw Public Key"),
+            "{words}"
+        );
+        assert!(words.contains("- Handshake was completed"), "{words}");
+        // It calls everything that it keeps a certificate.
+        let kept = env.read("got");
+        let pem: String = kept.lines().filter(|l| !l.starts_with('-')).collect();
+        let spki = BASE64.decode(pem.as_bytes()).unwrap();
+        assert_eq!(spki, key.public_key_der(), "{kept}");
+    }
+    let said = connect("+CTYPE-SRV-X509");
+    assert!(!said.status().success(), "{said:?}");
+    let _ = server.terminate().success();
+}
+
 #[test]
 fn a_key_that_is_not_ed25519_is_refused_with_its_path() {
     let env = TestEnv::new();

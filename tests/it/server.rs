@@ -2,7 +2,9 @@
 //! misbehave.
 
 mod acme;
+mod addresses;
 mod bounds;
+mod browser;
 mod client_auth;
 mod direction;
 mod drain;
@@ -13,7 +15,9 @@ mod pki;
 mod proxy;
 mod proxy_protocol;
 mod reload;
+mod scanners;
 mod site;
+mod slow;
 mod smuggling;
 mod stalled;
 mod telemetry;

@@ -136,7 +136,7 @@ fn write_chain(page: &mut String, certificate: &CertificateReport) -> fmt::Resul
             "<li><strong>{}</strong><span>until {}</span><code>{}</code></li>",
             Text(common_name(&above.subject)),
             Text(&short(&above.not_after)),
-            pairs(&above.sha256)
+            breakable(&above.sha256)
         )?;
     }
     let (subject, issuer) = match certificate.chain.last() {
@@ -195,12 +195,18 @@ fn code_row(page: &mut String, label: &str, value: &str) -> fmt::Result {
     writeln!(
         page,
         "<div><dt>{label}</dt><dd><code>{}</code></dd></div>",
-        pairs(value)
+        breakable(value)
     )
 }
 
-/// A fingerprint, or whatever has colons, which may be broken after them.
-fn pairs(value: &str) -> String {
+/// A number, an address or a fingerprint, which may be broken after its colons, or else
+/// after each eighth digit: what is copied has no break in it.
+fn breakable(value: &str) -> String {
+    if value.bytes().all(|b| b.is_ascii_hexdigit()) {
+        let digits: Vec<char> = value.chars().collect();
+        let groups: Vec<String> = digits.chunks(8).map(|g| g.iter().collect()).collect();
+        return groups.join("<wbr>");
+    }
     Text(value).to_string().replace(':', ":<wbr>")
 }
 
@@ -240,6 +246,20 @@ impl Display for Text<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_numbers_may_be_broken_into_equal_parts() {
+        for (value, expected) in [
+            ("AB:CD:EF", "AB:<wbr>CD:<wbr>EF"),
+            ("0123456789abcdef01", "01234567<wbr>89abcdef<wbr>01"),
+            ("[::1]:80", "[:<wbr>:<wbr>1]:<wbr>80"),
+            ("0a", "0a"),
+            ("<a>", "&lt;a&gt;"),
+            ("", ""),
+        ] {
+            assert_eq!(breakable(value), expected);
+        }
+    }
 
     #[test]
     fn what_others_wrote_stays_text() {

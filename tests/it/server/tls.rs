@@ -26,6 +26,14 @@ pub(super) fn s_client_sending(env: &TestEnv, site: &Site, args: &[&str], input:
     run.stdin(input).run()
 }
 
+/// `localhost` with a key of each kind, RSA and ECDSA.
+fn both_kinds(env: &TestEnv) -> Site {
+    let site = Site::page(env);
+    let both = [KeyType::Rsa2048, KeyType::P256].map(|kind| site.pki.leaf(kind, &["localhost"]));
+    site.table.replace(source(), &both).unwrap();
+    site
+}
+
 #[test]
 fn openssl_verifies_the_chain_over_tls_1_2_and_1_3_and_nothing_older() {
     let Some(_) = tool("openssl") else { return };
@@ -56,12 +64,7 @@ fn openssl_verifies_the_chain_over_tls_1_2_and_1_3_and_nothing_older() {
 fn openssl_finds_only_forward_secret_aead_ciphers_and_strong_groups() {
     let Some(_) = tool("openssl") else { return };
     let env = TestEnv::new();
-    let site = Site::page(&env);
-    let both = [
-        site.pki.leaf(KeyType::Rsa2048, &["localhost"]),
-        site.pki.leaf(KeyType::P256, &["localhost"]),
-    ];
-    site.table.replace(source(), &both).unwrap();
+    let site = both_kinds(&env);
     let agrees = |args: &[&str]| {
         let args = [&["-servername", "localhost"][..], args].concat();
         let said = s_client(&env, &site, &args);
@@ -188,12 +191,7 @@ fn a_client_that_names_nobody_gets_the_certificate_of_the_address() {
 fn each_client_gets_the_kind_of_key_it_can_verify() {
     let Some(_) = tool("openssl") else { return };
     let env = TestEnv::new();
-    let site = Site::page(&env);
-    let both = [
-        site.pki.leaf(KeyType::Rsa2048, &["localhost"]),
-        site.pki.leaf(KeyType::P256, &["localhost"]),
-    ];
-    site.table.replace(source(), &both).unwrap();
+    let site = both_kinds(&env);
     for (args, expected) in [
         (
             &["-tls1_3", "-sigalgs", "RSA-PSS+SHA256"][..],

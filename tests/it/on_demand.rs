@@ -413,3 +413,83 @@ fn the_placeholder_can_be_the_operators() {
     has(&scene.s_client("a.test", &[]), &["CN = fallback.test"]);
     has(&scene.curl("https", "a.test", &[]), &[" 503"]);
 }
+
+/// Rows of the table that do not depend on who issues nor on how it is asked for.
+#[track_caller]
+fn rows(mut scene: Scene, scheme: &str) {
+    let (pending, refused, issued) = match scheme {
+        "https" => (" 503", "unrecognized name", " 200"),
+        _ => (" 503 service", " 421 misdirected", " 301 moved"),
+    };
+    let trigger = if scheme == "https" { "tls" } else { "http" };
+    let see = |name: &str, needle: &str| has(&scene.curl(scheme, name, &[]), &[needle]);
+    // Not allowed, and no name at all.
+    see("stranger.test", refused);
+    see("a.b.lab.test", refused);
+    // Unknown, then pending.
+    for _ in 0..3 {
+        see("a.lab.test", pending);
+    }
+    assert_eq!(
+        scene.event_names(),
+        ["certificate-rejected", "certificate-requested"]
+    );
+    let events = scene.events();
+    for (n, name) in ["stranger.test", "a.lab.test"].into_iter().enumerate() {
+        assert_eq!(events[n].1["domain"], name, "{events:?}");
+        assert_eq!(events[n].1["trigger"], trigger, "{events:?}");
+    }
+    assert!(
+        events[0].1["error"]
+            .as_str()
+            .unwrap()
+            .contains("not among the names")
+    );
+    let counted = ["requested", "coalesced", "refused_not_listed"].map(|d| scene.decisions(d));
+    assert_eq!(counted, [1, 2, 2]);
+    scene.open_the_hook();
+    scene.server.await_line("served from now on");
+    // Issued: from the very next connection.
+    has(&scene.curl(scheme, "a.lab.test", &[]), &[issued]);
+    assert!(!scene.s_client("a.lab.test", &[]).contains("placeholder"));
+    assert_eq!(scene.event_names().pop().unwrap(), "certificate-issued");
+    let log = scene.server.terminate().success();
+    has(
+        log.stderr(),
+        &[
+            "no certificate is made",
+            "having a certificate made",
+            "served from now on",
+        ],
+    );
+}
+
+#[test]
+fn the_rows_of_the_table_hold_with_the_private_ca_over_either_port() {
+    for scheme in ["https", "http"] {
+        let args = [
+            "--on-miss",
+            "placeholder",
+            "--allow",
+            "*.lab.test",
+            "--provision-hook",
+            WAITING_HOOK,
+        ];
+        let Some(scene) = Scene::start(&args) else {
+            return;
+        };
+        rows(scene, scheme);
+    }
+}
+
+#[cfg(feature = "acme")]
+#[test]
+fn the_rows_of_the_table_hold_with_an_acme_ca_over_either_port() {
+    for scheme in ["https", "http"] {
+        let Some(world) = acme::World::allowing("*.lab.test") else {
+            return;
+        };
+        let (scene, _pebble) = world.serve(&["--provision-hook", WAITING_HOOK]);
+        rows(scene, scheme);
+    }
+}

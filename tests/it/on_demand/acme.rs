@@ -9,19 +9,29 @@ use crate::support::{Run, TestEnv};
 
 /// A CA, and an environment for servers that ask it.
 pub(super) struct World {
-    pub(super) env: TestEnv,
-    pub(super) pebble: Pebble,
+    env: TestEnv,
+    pebble: Pebble,
+    allowed: &'static str,
 }
 
 impl World {
     #[track_caller]
     pub(super) fn new() -> Option<Self> {
-        let env = TestEnv::new();
-        let pebble = Pebble::start(&env, Options::default())?;
-        Some(Self { env, pebble })
+        Self::allowing("**.lab.test")
     }
 
-    /// A server that makes certificates for names of `lab.test`.
+    #[track_caller]
+    pub(super) fn allowing(allowed: &'static str) -> Option<Self> {
+        let env = TestEnv::new();
+        let pebble = Pebble::start(&env, Options::default())?;
+        Some(Self {
+            env,
+            pebble,
+            allowed,
+        })
+    }
+
+    /// A server that makes certificates for the names that are allowed.
     pub(super) fn run(&self, args: &[&str]) -> Run {
         let address = |port: u16| format!("127.0.0.1:{port}");
         let is_elsewhere = args.contains(&"--https");
@@ -34,7 +44,7 @@ impl World {
             "serve-acme",
             "--on-demand",
             "--allow",
-            "**.lab.test",
+            self.allowed,
             "--agree-tos",
         ];
         let run = self.env.certmint(command);
@@ -54,7 +64,7 @@ impl World {
     /// Runs it; the CA lives on beside it.
     pub(super) fn serve(self, args: &[&str]) -> (Scene, Pebble) {
         let run = self.run(args);
-        let Self { env, pebble } = self;
+        let Self { env, pebble, .. } = self;
         env.write("pebble-root.pem", pebble.root(&env));
         (Scene::of(run, env), pebble)
     }
@@ -158,7 +168,11 @@ fn a_name_that_fails_is_put_off_with_the_seconds_left_and_over_a_restart() {
     let Scene { env, server, .. } = scene;
     let _ = server.terminate().success();
 
-    let world = World { env, pebble };
+    let world = World {
+        env,
+        pebble,
+        allowed: "**.lab.test",
+    };
     let (scene, mut pebble) = world.serve(&args);
     let begun = std::time::Instant::now();
     while left(&scene, "http") <= 5 {

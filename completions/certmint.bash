@@ -1413,7 +1413,7 @@ _certmint() {
             return 0
             ;;
         certmint__subcmd__serve__subcmd__acme)
-            opts="-q -v -h -V --https --http --cache-dir --start-timeout --key-type --directory --ca-file --fallback --profile --preferred-chain --email --agree-tos --eab-kid --eab-hmac-file --challenge --webroot --dns --dns-file --dns-server --upstream --upstream-ca --trusted-proxy --root --proxy-protocol-from --max-body --rate-limit --max-connections --max-connections-per-client --header-timeout --idle-timeout --stall-timeout --drain-timeout --upstream-connect-timeout --upstream-answer-timeout --handshake-timeout --hsts --client-auth --client-ca --crl --allow-fingerprint --admin --admin-socket --access-log --events --user --home --quiet --verbose --color --log-format --help --version"
+            opts="-q -v -h -V --https --http --cache-dir --start-timeout --key-type --directory --ca-file --fallback --profile --preferred-chain --email --agree-tos --eab-kid --eab-hmac-file --challenge --webroot --dns --dns-file --dns-server --on-demand --allow --ask --ask-ca --allow-hook --provision-hook --on-miss --default-cert --default-key --forget-after --max-in-flight --max-queue --max-names-per-hour --max-names-per-domain --max-names-per-client --upstream --upstream-ca --trusted-proxy --root --proxy-protocol-from --max-body --rate-limit --max-connections --max-connections-per-client --header-timeout --idle-timeout --stall-timeout --drain-timeout --upstream-connect-timeout --upstream-answer-timeout --handshake-timeout --hsts --client-auth --client-ca --crl --allow-fingerprint --admin --admin-socket --access-log --events --user --home --quiet --verbose --color --log-format --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1488,6 +1488,62 @@ _certmint() {
                     return 0
                     ;;
                 --dns-server)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --allow)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ask)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ask-ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --allow-hook)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --provision-hook)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --on-miss)
+                    COMPREPLY=($(compgen -W "placeholder wait reject" -- "${cur}"))
+                    return 0
+                    ;;
+                --default-cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --default-key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --forget-after)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-in-flight)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-queue)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-names-per-hour)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-names-per-domain)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-names-per-client)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1615,7 +1671,7 @@ _certmint() {
             return 0
             ;;
         certmint__subcmd__serve__subcmd__ca)
-            opts="-q -v -h -V --init --https --http --days --key-type --passphrase-file --upstream --upstream-ca --trusted-proxy --root --proxy-protocol-from --max-body --rate-limit --max-connections --max-connections-per-client --header-timeout --idle-timeout --stall-timeout --drain-timeout --upstream-connect-timeout --upstream-answer-timeout --handshake-timeout --hsts --client-auth --client-ca --crl --allow-fingerprint --admin --admin-socket --access-log --events --user --home --quiet --verbose --color --log-format --help --version"
+            opts="-q -v -h -V --init --https --http --days --key-type --passphrase-file --on-demand --allow --ask --ask-ca --allow-hook --provision-hook --on-miss --default-cert --default-key --forget-after --max-in-flight --max-queue --max-names-per-hour --max-names-per-domain --max-names-per-client --upstream --upstream-ca --trusted-proxy --root --proxy-protocol-from --max-body --rate-limit --max-connections --max-connections-per-client --header-timeout --idle-timeout --stall-timeout --drain-timeout --upstream-connect-timeout --upstream-answer-timeout --handshake-timeout --hsts --client-auth --client-ca --crl --allow-fingerprint --admin --admin-socket --access-log --events --user --home --quiet --verbose --color --log-format --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1638,6 +1694,62 @@ _certmint() {
                     return 0
                     ;;
                 --passphrase-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --allow)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ask)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ask-ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --allow-hook)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --provision-hook)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --on-miss)
+                    COMPREPLY=($(compgen -W "placeholder wait reject" -- "${cur}"))
+                    return 0
+                    ;;
+                --default-cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --default-key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --forget-after)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-in-flight)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-queue)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-names-per-hour)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-names-per-domain)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-names-per-client)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -382,6 +382,22 @@ complete -c certmint -n "__fish_certmint_using_subcommand serve-ca" -l http -d '
 complete -c certmint -n "__fish_certmint_using_subcommand serve-ca" -l days -d 'Life of the certificate in days [env: CERTMINT_SERVE_CA_DAYS]' -r
 complete -c certmint -n "__fish_certmint_using_subcommand serve-ca" -l key-type -d 'Kind of key: p256, p384, p521, ed25519, rsa2048, rsa3072, rsa4096 [env: CERTMINT_SERVE_CA_KEY_TYPE]' -r
 complete -c certmint -n "__fish_certmint_using_subcommand serve-ca" -l passphrase-file -d 'Passphrase of the CA\'s intermediate key: FILE\'s first line; `-` is standard input, a descriptor is /dev/fd/N; asked for on a terminal when not given [env: CERTMINT_SERVE_CA_PASSPHRASE_FILE]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand serve-ca" -l allow -d 'Names that may have one: `*.example.com`, or `**.example.com` for any depth; repeatable or with commas [env: CERTMINT_SERVE_CA_ALLOW]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-ca" -l ask -d 'Ask here for permission, with `?domain=NAME&client=ADDRESS`: 2xx is a yes, 4xx a no [env: CERTMINT_SERVE_CA_ASK]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-ca" -l ask-ca -d 'Verify the address of --ask by the roots in FILE, instead of the system\'s [env: CERTMINT_SERVE_CA_ASK_CA]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand serve-ca" -l allow-hook -d 'Ask this program for permission, with CERTMINT_HOOK_NAME: status 0 is a yes, 1 a no [env: CERTMINT_SERVE_CA_ALLOW_HOOK]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-ca" -l provision-hook -d 'A program that may have the certificate: it writes key and chain as PEM, or `acme` [env: CERTMINT_SERVE_CA_PROVISION_HOOK]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-ca" -l on-miss -d 'What clients see meanwhile [default: placeholder with a public CA, wait with the private one] [env: CERTMINT_SERVE_CA_ON_MISS]' -r -f -a "placeholder\t'Another certificate, and 503'
+wait\t'Nothing yet, for a few seconds; then the placeholder'
+reject\t'That there is no such site'"
+complete -c certmint -n "__fish_certmint_using_subcommand serve-ca" -l default-cert -d 'The placeholder with its intermediates, PEM [default: a self-signed one, made at the start] [env: CERTMINT_SERVE_CA_DEFAULT_CERT]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand serve-ca" -l default-key -d 'Its private key, PEM [default: in the same file] [env: CERTMINT_SERVE_CA_DEFAULT_KEY]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand serve-ca" -l forget-after -d 'Let go of names that nobody has asked for in so long [default: 30d] [env: CERTMINT_SERVE_CA_FORGET_AFTER]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-ca" -l max-in-flight -d 'Certificates being made at the same time [default: 8; private CA: 4] [env: CERTMINT_SERVE_CA_MAX_IN_FLIGHT]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-ca" -l max-queue -d 'Names that wait for their turn [default: 64; private CA: 256] [env: CERTMINT_SERVE_CA_MAX_QUEUE]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-ca" -l max-names-per-hour -d 'New names in an hour [default: 80; private CA: 1000] [env: CERTMINT_SERVE_CA_MAX_NAMES_PER_HOUR]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-ca" -l max-names-per-domain -d 'New names below a registered domain in seven days [default: 40; private CA: 10000] [env: CERTMINT_SERVE_CA_MAX_NAMES_PER_DOMAIN]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-ca" -l max-names-per-client -d 'New names that one client may ask for in an hour [default: 20; private CA: 100] [env: CERTMINT_SERVE_CA_MAX_NAMES_PER_CLIENT]' -r
 complete -c certmint -n "__fish_certmint_using_subcommand serve-ca" -l upstream -d 'Pass requests on to this server: `http://host:port`, `https://…` or `h2c://…`; repeatable: each goes to the one with the fewest at the time [env: CERTMINT_SERVE_CA_UPSTREAM]' -r
 complete -c certmint -n "__fish_certmint_using_subcommand serve-ca" -l upstream-ca -d 'Verify https upstreams by the roots in FILE, instead of the system\'s [env: CERTMINT_SERVE_CA_UPSTREAM_CA]' -r -F
 complete -c certmint -n "__fish_certmint_using_subcommand serve-ca" -l trusted-proxy -d 'Pass on what proxies in this network say of their clients (`X-Forwarded-*`, `Forwarded`); repeatable or with commas [env: CERTMINT_SERVE_CA_TRUSTED_PROXY]' -r
@@ -417,6 +433,7 @@ never\t'Never'"
 complete -c certmint -n "__fish_certmint_using_subcommand serve-ca" -l log-format -d 'How messages of long-running commands look [env: CERTMINT_LOG_FORMAT]' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c certmint -n "__fish_certmint_using_subcommand serve-ca" -l init -d 'Make the CA first when there is none'
+complete -c certmint -n "__fish_certmint_using_subcommand serve-ca" -l on-demand -d 'Make certificates for names when clients ask for them; NAME may be left out [env: CERTMINT_SERVE_CA_ON_DEMAND]'
 complete -c certmint -n "__fish_certmint_using_subcommand serve-ca" -s q -l quiet -d 'Say only what went wrong [env: CERTMINT_QUIET]'
 complete -c certmint -n "__fish_certmint_using_subcommand serve-ca" -s v -l verbose -d 'Say more; twice for everything'
 complete -c certmint -n "__fish_certmint_using_subcommand serve-ca" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -439,6 +456,22 @@ complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -l webroot
 complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -l dns -d 'Show control by dns-01 with the table `[dns.CREDENTIAL]` of --dns-file [env: CERTMINT_SERVE_ACME_DNS]' -r
 complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -l dns-file -d 'File with DNS credentials: tables `[dns.NAME]` with `provider = "rfc2136"`, say; if it has only one, --dns can be left out [env: CERTMINT_SERVE_ACME_DNS_FILE]' -r -F
 complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -l dns-server -d 'Ask this name server where the zones are, instead of the system\'s [env: CERTMINT_SERVE_ACME_DNS_SERVER]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -l allow -d 'Names that may have one: `*.example.com`, or `**.example.com` for any depth; repeatable or with commas [env: CERTMINT_SERVE_ACME_ALLOW]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -l ask -d 'Ask here for permission, with `?domain=NAME&client=ADDRESS`: 2xx is a yes, 4xx a no [env: CERTMINT_SERVE_ACME_ASK]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -l ask-ca -d 'Verify the address of --ask by the roots in FILE, instead of the system\'s [env: CERTMINT_SERVE_ACME_ASK_CA]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -l allow-hook -d 'Ask this program for permission, with CERTMINT_HOOK_NAME: status 0 is a yes, 1 a no [env: CERTMINT_SERVE_ACME_ALLOW_HOOK]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -l provision-hook -d 'A program that may have the certificate: it writes key and chain as PEM, or `acme` [env: CERTMINT_SERVE_ACME_PROVISION_HOOK]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -l on-miss -d 'What clients see meanwhile [default: placeholder with a public CA, wait with the private one] [env: CERTMINT_SERVE_ACME_ON_MISS]' -r -f -a "placeholder\t'Another certificate, and 503'
+wait\t'Nothing yet, for a few seconds; then the placeholder'
+reject\t'That there is no such site'"
+complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -l default-cert -d 'The placeholder with its intermediates, PEM [default: a self-signed one, made at the start] [env: CERTMINT_SERVE_ACME_DEFAULT_CERT]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -l default-key -d 'Its private key, PEM [default: in the same file] [env: CERTMINT_SERVE_ACME_DEFAULT_KEY]' -r -F
+complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -l forget-after -d 'Let go of names that nobody has asked for in so long [default: 30d] [env: CERTMINT_SERVE_ACME_FORGET_AFTER]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -l max-in-flight -d 'Certificates being made at the same time [default: 8; private CA: 4] [env: CERTMINT_SERVE_ACME_MAX_IN_FLIGHT]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -l max-queue -d 'Names that wait for their turn [default: 64; private CA: 256] [env: CERTMINT_SERVE_ACME_MAX_QUEUE]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -l max-names-per-hour -d 'New names in an hour [default: 80; private CA: 1000] [env: CERTMINT_SERVE_ACME_MAX_NAMES_PER_HOUR]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -l max-names-per-domain -d 'New names below a registered domain in seven days [default: 40; private CA: 10000] [env: CERTMINT_SERVE_ACME_MAX_NAMES_PER_DOMAIN]' -r
+complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -l max-names-per-client -d 'New names that one client may ask for in an hour [default: 20; private CA: 100] [env: CERTMINT_SERVE_ACME_MAX_NAMES_PER_CLIENT]' -r
 complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -l upstream -d 'Pass requests on to this server: `http://host:port`, `https://…` or `h2c://…`; repeatable: each goes to the one with the fewest at the time [env: CERTMINT_SERVE_ACME_UPSTREAM]' -r
 complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -l upstream-ca -d 'Verify https upstreams by the roots in FILE, instead of the system\'s [env: CERTMINT_SERVE_ACME_UPSTREAM_CA]' -r -F
 complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -l trusted-proxy -d 'Pass on what proxies in this network say of their clients (`X-Forwarded-*`, `Forwarded`); repeatable or with commas [env: CERTMINT_SERVE_ACME_TRUSTED_PROXY]' -r
@@ -474,6 +507,7 @@ never\t'Never'"
 complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -l log-format -d 'How messages of long-running commands look [env: CERTMINT_LOG_FORMAT]' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -l agree-tos -d 'Agree to the CA\'s terms of service, which it is asked for when it has no account yet [env: CERTMINT_SERVE_ACME_AGREE_TOS]'
+complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -l on-demand -d 'Make certificates for names when clients ask for them; NAME may be left out [env: CERTMINT_SERVE_ACME_ON_DEMAND]'
 complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -s q -l quiet -d 'Say only what went wrong [env: CERTMINT_QUIET]'
 complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -s v -l verbose -d 'Say more; twice for everything'
 complete -c certmint -n "__fish_certmint_using_subcommand serve-acme" -s h -l help -d 'Print help (see more with \'--help\')'

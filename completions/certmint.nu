@@ -738,6 +738,10 @@ module completions {
     --version(-V)             # Print version
   ]
 
+  def "nu-complete certmint serve-ca on_miss" [] {
+    [ "placeholder" "wait" "reject" ]
+  }
+
   def "nu-complete certmint serve-ca client_auth" [] {
     [ "require" "request" "fingerprint" ]
   }
@@ -758,6 +762,21 @@ module completions {
     --days: string            # Life of the certificate in days [env: CERTMINT_SERVE_CA_DAYS]
     --key-type: string        # Kind of key: p256, p384, p521, ed25519, rsa2048, rsa3072, rsa4096 [env: CERTMINT_SERVE_CA_KEY_TYPE]
     --passphrase-file: path   # Passphrase of the CA's intermediate key: FILE's first line; `-` is standard input, a descriptor is /dev/fd/N; asked for on a terminal when not given [env: CERTMINT_SERVE_CA_PASSPHRASE_FILE]
+    --on-demand               # Make certificates for names when clients ask for them; NAME may be left out [env: CERTMINT_SERVE_CA_ON_DEMAND]
+    --allow: string           # Names that may have one: `*.example.com`, or `**.example.com` for any depth; repeatable or with commas [env: CERTMINT_SERVE_CA_ALLOW]
+    --ask: string             # Ask here for permission, with `?domain=NAME&client=ADDRESS`: 2xx is a yes, 4xx a no [env: CERTMINT_SERVE_CA_ASK]
+    --ask-ca: path            # Verify the address of --ask by the roots in FILE, instead of the system's [env: CERTMINT_SERVE_CA_ASK_CA]
+    --allow-hook: string      # Ask this program for permission, with CERTMINT_HOOK_NAME: status 0 is a yes, 1 a no [env: CERTMINT_SERVE_CA_ALLOW_HOOK]
+    --provision-hook: string  # A program that may have the certificate: it writes key and chain as PEM, or `acme` [env: CERTMINT_SERVE_CA_PROVISION_HOOK]
+    --on-miss: string@"nu-complete certmint serve-ca on_miss" # What clients see meanwhile [default: placeholder with a public CA, wait with the private one] [env: CERTMINT_SERVE_CA_ON_MISS]
+    --default-cert: path      # The placeholder with its intermediates, PEM [default: a self-signed one, made at the start] [env: CERTMINT_SERVE_CA_DEFAULT_CERT]
+    --default-key: path       # Its private key, PEM [default: in the same file] [env: CERTMINT_SERVE_CA_DEFAULT_KEY]
+    --forget-after: string    # Let go of names that nobody has asked for in so long [default: 30d] [env: CERTMINT_SERVE_CA_FORGET_AFTER]
+    --max-in-flight: string   # Certificates being made at the same time [default: 8; private CA: 4] [env: CERTMINT_SERVE_CA_MAX_IN_FLIGHT]
+    --max-queue: string       # Names that wait for their turn [default: 64; private CA: 256] [env: CERTMINT_SERVE_CA_MAX_QUEUE]
+    --max-names-per-hour: string # New names in an hour [default: 80; private CA: 1000] [env: CERTMINT_SERVE_CA_MAX_NAMES_PER_HOUR]
+    --max-names-per-domain: string # New names below a registered domain in seven days [default: 40; private CA: 10000] [env: CERTMINT_SERVE_CA_MAX_NAMES_PER_DOMAIN]
+    --max-names-per-client: string # New names that one client may ask for in an hour [default: 20; private CA: 100] [env: CERTMINT_SERVE_CA_MAX_NAMES_PER_CLIENT]
     --upstream: string        # Pass requests on to this server: `http://host:port`, `https://…` or `h2c://…`; repeatable: each goes to the one with the fewest at the time [env: CERTMINT_SERVE_CA_UPSTREAM]
     --upstream-ca: path       # Verify https upstreams by the roots in FILE, instead of the system's [env: CERTMINT_SERVE_CA_UPSTREAM_CA]
     --trusted-proxy: string   # Pass on what proxies in this network say of their clients (`X-Forwarded-*`, `Forwarded`); repeatable or with commas [env: CERTMINT_SERVE_CA_TRUSTED_PROXY]
@@ -794,6 +813,10 @@ module completions {
     ...names: string          # Names to serve; the first gives the certificate its id
   ]
 
+  def "nu-complete certmint serve-acme on_miss" [] {
+    [ "placeholder" "wait" "reject" ]
+  }
+
   def "nu-complete certmint serve-acme client_auth" [] {
     [ "require" "request" "fingerprint" ]
   }
@@ -827,6 +850,21 @@ module completions {
     --dns: string             # Show control by dns-01 with the table `[dns.CREDENTIAL]` of --dns-file [env: CERTMINT_SERVE_ACME_DNS]
     --dns-file: path          # File with DNS credentials: tables `[dns.NAME]` with `provider = "rfc2136"`, say; if it has only one, --dns can be left out [env: CERTMINT_SERVE_ACME_DNS_FILE]
     --dns-server: string      # Ask this name server where the zones are, instead of the system's [env: CERTMINT_SERVE_ACME_DNS_SERVER]
+    --on-demand               # Make certificates for names when clients ask for them; NAME may be left out [env: CERTMINT_SERVE_ACME_ON_DEMAND]
+    --allow: string           # Names that may have one: `*.example.com`, or `**.example.com` for any depth; repeatable or with commas [env: CERTMINT_SERVE_ACME_ALLOW]
+    --ask: string             # Ask here for permission, with `?domain=NAME&client=ADDRESS`: 2xx is a yes, 4xx a no [env: CERTMINT_SERVE_ACME_ASK]
+    --ask-ca: path            # Verify the address of --ask by the roots in FILE, instead of the system's [env: CERTMINT_SERVE_ACME_ASK_CA]
+    --allow-hook: string      # Ask this program for permission, with CERTMINT_HOOK_NAME: status 0 is a yes, 1 a no [env: CERTMINT_SERVE_ACME_ALLOW_HOOK]
+    --provision-hook: string  # A program that may have the certificate: it writes key and chain as PEM, or `acme` [env: CERTMINT_SERVE_ACME_PROVISION_HOOK]
+    --on-miss: string@"nu-complete certmint serve-acme on_miss" # What clients see meanwhile [default: placeholder with a public CA, wait with the private one] [env: CERTMINT_SERVE_ACME_ON_MISS]
+    --default-cert: path      # The placeholder with its intermediates, PEM [default: a self-signed one, made at the start] [env: CERTMINT_SERVE_ACME_DEFAULT_CERT]
+    --default-key: path       # Its private key, PEM [default: in the same file] [env: CERTMINT_SERVE_ACME_DEFAULT_KEY]
+    --forget-after: string    # Let go of names that nobody has asked for in so long [default: 30d] [env: CERTMINT_SERVE_ACME_FORGET_AFTER]
+    --max-in-flight: string   # Certificates being made at the same time [default: 8; private CA: 4] [env: CERTMINT_SERVE_ACME_MAX_IN_FLIGHT]
+    --max-queue: string       # Names that wait for their turn [default: 64; private CA: 256] [env: CERTMINT_SERVE_ACME_MAX_QUEUE]
+    --max-names-per-hour: string # New names in an hour [default: 80; private CA: 1000] [env: CERTMINT_SERVE_ACME_MAX_NAMES_PER_HOUR]
+    --max-names-per-domain: string # New names below a registered domain in seven days [default: 40; private CA: 10000] [env: CERTMINT_SERVE_ACME_MAX_NAMES_PER_DOMAIN]
+    --max-names-per-client: string # New names that one client may ask for in an hour [default: 20; private CA: 100] [env: CERTMINT_SERVE_ACME_MAX_NAMES_PER_CLIENT]
     --upstream: string        # Pass requests on to this server: `http://host:port`, `https://…` or `h2c://…`; repeatable: each goes to the one with the fewest at the time [env: CERTMINT_SERVE_ACME_UPSTREAM]
     --upstream-ca: path       # Verify https upstreams by the roots in FILE, instead of the system's [env: CERTMINT_SERVE_ACME_UPSTREAM_CA]
     --trusted-proxy: string   # Pass on what proxies in this network say of their clients (`X-Forwarded-*`, `Forwarded`); repeatable or with commas [env: CERTMINT_SERVE_ACME_TRUSTED_PROXY]

@@ -297,7 +297,7 @@ pub const FIELDS: &[(&str, &str)] = &[
     ),
     (
         "source",
-        "who issues: `private`, or the URL of an ACME directory",
+        "who issues: `private`, the URL of an ACME directory, or `provision-hook`",
     ),
     ("is_renewal", "boolean: there is an older certificate"),
     ("retry_at", "when it is tried again, RFC 3339 in UTC"),

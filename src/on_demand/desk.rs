@@ -190,13 +190,15 @@ impl Desk {
         }
         let known = self.gate.known(name);
         let stored = self.book().stored.contains(&CertId::on_demand(name));
-        if !stored && known != Some(Err(Refusal::Denied)) {
+        if let Some(Err(why)) = known {
+            return Err(why);
+        }
+        if !stored {
             let knocked = self.book().caps.knock(name, miss.client.into(), now);
             knocked.map_err(Refusal::Over)?;
         }
-        match known {
-            Some(known) => known?,
-            None => self.gate.permission(name, Some(miss.client)).await?,
+        if known.is_none() {
+            self.gate.permission(name, Some(miss.client)).await?;
         }
         self.begin(name, miss)
     }

@@ -565,9 +565,7 @@ impl Hands {
             });
             if let Err(error) = written {
                 tracing::warn!(%id, error = causes(&error), "that it is used could not be noted");
-                if let Some(kept) = tending.get_mut(&name) {
-                    kept.written = Timestamp::UNIX_EPOCH;
-                }
+                tending.unwritten(&name);
             }
         }
     }

@@ -519,7 +519,8 @@ pub const FAMILIES: &[Family] = &[
     counter(
         ON_DEMAND,
         &["decision"],
-        "Decisions about names that there is no certificate for",
+        "Names that clients asked for and that there is no certificate for: requested, on their way \
+         already (coalesced), loaded from the store, or why they were refused",
     ),
     counter(
         RELOADS,
@@ -543,7 +544,8 @@ pub fn reference() -> String {
     let mut text = String::from(
         "# Metrics\n\n\
          `/metrics` of the admin listener and of the admin socket, in the text format of Prometheus. \
-         No label's value comes from a client.\n\n\
+         No label's value comes from a client, \
+         but for the ids of certificates that were made on demand.\n\n\
          | metric | type | labels | meaning |\n|---|---|---|---|\n",
     );
     for family in FAMILIES {

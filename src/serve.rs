@@ -36,6 +36,7 @@ use crate::clock::Clock;
 use crate::identifier::CertId;
 use crate::issuer::BoxFuture;
 use crate::key::KeyError;
+use crate::on_demand::Desk;
 use crate::renew::Failure;
 use crate::server::{
     AdminSocketError, Ended, LineFormat, Provisioning, Redirect, Security, ServerError, Shutdown,
@@ -213,6 +214,14 @@ impl Source {
             }
         };
         Some(Arc::<CertificateTable>::clone(table))
+    }
+
+    /// Who answers those who ask for names without a certificate.
+    fn desk(&self) -> Option<Arc<Desk>> {
+        match self {
+            Self::OnDemand(prepared) => Some(prepared.desk()),
+            _ => None,
+        }
     }
 
     fn security(&self) -> Security {

@@ -12,6 +12,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
@@ -40,7 +41,7 @@ pub(super) struct Job {
 #[derive(Debug)]
 pub struct Desk {
     table: Arc<CertificateTable>,
-    gate: Gate,
+    gate: ArcSwap<Gate>,
     on_miss: OnMiss,
     stand_in: Arc<dyn Certificates>,
     clock: Arc<dyn Clock>,
@@ -104,7 +105,7 @@ impl Desk {
         } = parts;
         Self {
             table,
-            gate,
+            gate: ArcSwap::from_pointee(gate),
             on_miss,
             stand_in,
             clock,
@@ -123,8 +124,13 @@ impl Desk {
         &self.table
     }
 
-    pub(super) fn gate(&self) -> &Gate {
-        &self.gate
+    pub(super) fn gate(&self) -> Arc<Gate> {
+        self.gate.load_full()
+    }
+
+    /// Has `gate` decide from now on; what is being made is made.
+    pub fn change_gate(&self, gate: Gate) {
+        self.gate.store(Arc::new(gate));
     }
 
     pub(super) fn observer(&self) -> &dyn Observer {
@@ -170,8 +176,12 @@ impl Desk {
     }
 
     async fn decide(&self, miss: Miss<'_>) -> Answer {
-        let replied = match self.gate.rules().check(miss.name) {
-            Ok(name) => self.reply(&name, &miss).await.map(|reply| (name, reply)),
+        let gate = self.gate();
+        let replied = match gate.rules().check(miss.name) {
+            Ok(name) => self
+                .reply(&gate, &name, &miss)
+                .await
+                .map(|reply| (name, reply)),
             Err(why) => Err(why),
         };
         match replied {
@@ -182,13 +192,13 @@ impl Desk {
 
     /// What a client sees that asks for `name`, which the rules allow; sets in motion
     /// what has to be.
-    async fn reply(&self, name: &DnsName, miss: &Miss<'_>) -> Result<Reply, Refusal> {
+    async fn reply(&self, gate: &Gate, name: &DnsName, miss: &Miss<'_>) -> Result<Reply, Refusal> {
         let now = self.clock.now();
         if let Some(reply) = self.book().standing(name, now) {
             self.observer.decided("coalesced");
             return Ok(reply);
         }
-        let known = self.gate.known(name);
+        let known = gate.known(name);
         let stored = self.book().stored.contains(&CertId::on_demand(name));
         if let Some(Err(why)) = known {
             return Err(why);
@@ -198,7 +208,7 @@ impl Desk {
             knocked.map_err(Refusal::Over)?;
         }
         if known.is_none() {
-            self.gate.permission(name, Some(miss.client)).await?;
+            gate.permission(name, Some(miss.client)).await?;
         }
         self.begin(name, miss)
     }

@@ -317,7 +317,7 @@ impl Hands {
         if now - kept.used > self.settings.forget_after {
             return Looked::LetGo;
         }
-        match permitted(self.desk.gate(), name).await {
+        match permitted(&self.desk.gate(), name).await {
             Ok(()) => {}
             Err(Refusal::NoAnswer | Refusal::Over(_)) => return Looked::Kept(now + RETRY),
             Err(_) => return Looked::LetGo,

@@ -90,7 +90,7 @@ pub(super) fn prepare(site: OnDemand, means: &pool::Means) -> Result<Prepared, S
 }
 
 /// Who may have a certificate; asks nobody yet.
-fn gate(site: &OnDemand, clock: &Arc<dyn Clock>) -> Result<Gate, ServeError> {
+pub(super) fn gate(site: &OnDemand, clock: &Arc<dyn Clock>) -> Result<Gate, ServeError> {
     let constraints = match site.is_public() {
         true => Default::default(),
         false => Authority::open(&site.home)?.config().permit.clone(),
@@ -117,6 +117,10 @@ fn gate(site: &OnDemand, clock: &Arc<dyn Clock>) -> Result<Gate, ServeError> {
 }
 
 impl Prepared {
+    pub(super) fn desk(&self) -> Arc<Desk> {
+        Arc::clone(&self.desk)
+    }
+
     pub(super) fn security(&self) -> Security {
         Security::TlsWithChallenges {
             certificates: Arc::<Desk>::clone(&self.desk),

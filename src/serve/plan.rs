@@ -216,6 +216,15 @@ impl ServeMode {
         }
     }
 
+    /// Whether what was made for it can go on under these settings: who may have
+    /// certificates on demand is another matter.
+    pub(super) fn goes_on_as(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::OnDemand(one), Self::OnDemand(other)) => one.goes_on_as(other),
+            _ => self.is_same_as(other),
+        }
+    }
+
     /// Whether only one of both can be at work at the same time, for the certificate
     /// that both want.
     pub(super) fn rivals(&self, other: &Self) -> bool {
@@ -263,14 +272,20 @@ impl OnDemand {
     }
 
     fn is_same_as(&self, other: &Self) -> bool {
+        let gate = (&self.allow, &self.ask, &self.allow_hook);
+        gate == (&other.allow, &other.ask, &other.allow_hook) && self.goes_on_as(other)
+    }
+
+    /// Whether both are the same but for who may have a certificate.
+    fn goes_on_as(&self, other: &Self) -> bool {
         let Self {
             named,
             home,
             cache_dir,
             settings,
-            allow,
-            ask,
-            allow_hook,
+            allow: _,
+            ask: _,
+            allow_hook: _,
             stand_in,
             passphrase: _,
             variables: _,
@@ -288,11 +303,9 @@ impl OnDemand {
             (Some(one), Some(other)) => one.is_same_as(other),
             (one, other) => one.is_none() && other.is_none(),
         };
-        let gate = (allow, ask, allow_hook) == (&other.allow, &other.ask, &other.allow_hook);
         let places = (home, cache_dir) == (&other.home, &other.cache_dir);
         named
             && stand_in
-            && gate
             && places
             && (settings, agree_to_terms) == (&other.settings, &other.agree_to_terms)
     }

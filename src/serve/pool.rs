@@ -10,18 +10,24 @@ use tokio_util::sync::CancellationToken;
 
 use super::keeper::Keeper;
 use super::plan::told_of;
-use super::{First, ServeError, ServeMode, Shown, Site, Source};
+use super::{First, ServeError, ServeMode, Shown, Site, Source, demand};
 use crate::clock::Clock;
+use crate::on_demand::Desk;
+use crate::on_demand::gate::Gate;
 use crate::server::{Provisioning, Redirect, Security, Telemetry};
 
 /// What each site is served with.
 #[derive(Default)]
 pub(super) struct Pool {
     tended: Vec<Arc<Tended>>,
+    /// What each of them is for, as the settings say now.
+    modes: Vec<ServeMode>,
     /// For each site, which of them.
     of_site: Vec<usize>,
     /// Still to be kept fresh.
     fresh: Vec<(Arc<Tended>, Source)>,
+    /// Who may have certificates on demand from now on.
+    gates: Vec<(Arc<Desk>, Gate)>,
     /// What stays as it is although the settings say otherwise.
     pub(super) for_next_start: Vec<String>,
 }
@@ -33,6 +39,8 @@ pub(super) struct Tended {
     pub(super) redirect: Option<Redirect>,
     /// What serving began with, once there is something.
     pub(super) first: OnceLock<Shown>,
+    /// Who answers those who ask for other names.
+    desk: Option<Arc<Desk>>,
     stop: CancellationToken,
     again: Arc<Notify>,
 }
@@ -80,13 +88,19 @@ impl Pool {
         site: &Site,
         means: &Means,
     ) -> Result<usize, ServeError> {
-        let same = |tended: &&Arc<Tended>| tended.mode.is_same_as(&site.mode);
-        if let Some(n) = self.tended.iter().position(|tended| same(&tended)) {
+        let same = |mode: &ServeMode| mode.is_same_as(&site.mode);
+        if let Some(n) = self.modes.iter().position(same) {
             return Ok(n);
         }
         let alive = || known.iter().filter(|tended| !tended.stop.is_cancelled());
         let rival = |tended: &&Arc<Tended>| tended.mode.rivals(&site.mode);
-        let tended = if let Some(tended) = alive().find(same) {
+        let taken = |tended: &Arc<Tended>| self.tended.iter().any(|t| Arc::ptr_eq(t, tended));
+        let goes_on = |tended: &&Arc<Tended>| tended.mode.goes_on_as(&site.mode) && !taken(tended);
+        let tended = if let Some(tended) = alive().find(goes_on) {
+            if let (Some(desk), ServeMode::OnDemand(site)) = (&tended.desk, &site.mode) {
+                let gate = demand::gate(site, &means.clock)?;
+                self.gates.push((Arc::clone(desk), gate));
+            }
             Arc::clone(tended)
         } else if let Some(rival) = alive().find(rival) {
             let place = site.place.as_deref().map(|place| format!("{place}: "));
@@ -99,6 +113,7 @@ impl Pool {
             self.load(site, means)?
         };
         self.tended.push(tended);
+        self.modes.push(site.mode.clone());
         Ok(self.tended.len() - 1)
     }
 
@@ -109,6 +124,7 @@ impl Pool {
             security: source.security(),
             redirect: source.redirect(),
             first: OnceLock::new(),
+            desk: source.desk(),
             stop: means.stop.child_token(),
             again: Arc::default(),
         });
@@ -139,6 +155,9 @@ impl Pool {
             let (keeper, first) = source.keep(Arc::clone(&means.clock), stop, again)?;
             keepers.extend(keeper);
             coming.push(Coming { tended, first });
+        }
+        for (desk, gate) in std::mem::take(&mut self.gates) {
+            desk.change_gate(gate);
         }
         for before in old {
             if self.tended.iter().any(|now| Arc::ptr_eq(before, now)) {

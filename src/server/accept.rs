@@ -122,7 +122,7 @@ impl Serving {
                 tls.as_ref().map(|tls| Arc::clone(tls.certificates())),
             )),
             tls,
-            http: connection::http_builder(),
+            http: connection::http_builder(&limits),
             gate: Arc::new(Gate::new(&limits, &witness)),
             idlers: Arc::default(),
             connections: Arc::new(Semaphore::new(limits.connections)),

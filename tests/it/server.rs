@@ -18,6 +18,7 @@ mod smuggling;
 mod stalled;
 mod telemetry;
 mod tls;
+mod untaken;
 
 #[cfg(feature = "acme")]
 pub(crate) use acme::Twin;

@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -29,6 +29,7 @@ use tokio::time::Instant;
 use tokio_rustls::server::TlsStream;
 
 use super::accept::{Place, Serving};
+use super::proxy::Forwarding;
 use super::respond::Handler;
 use super::tls::TlsSession;
 use crate::settings::Limits;
@@ -94,6 +95,8 @@ pub(super) struct Connection {
     pub(super) local: SocketAddr,
     pub(super) peer: SocketAddr,
     pub(super) tls: Option<TlsSession>,
+    /// For whoever is behind; made when it is first asked for.
+    forwarding: OnceLock<Box<Forwarding>>,
 }
 
 impl Connection {
@@ -104,7 +107,14 @@ impl Connection {
             local: canonical(local),
             peer: canonical(peer),
             tls: None,
+            forwarding: OnceLock::new(),
         }
+    }
+
+    /// What is said of it to whoever is behind.
+    pub(super) fn forwarding(&self) -> &Forwarding {
+        let new = || Box::new(Forwarding::new(self.peer.ip(), self.local.port()));
+        self.forwarding.get_or_init(new)
     }
 
     /// `https` or `http`.
@@ -135,14 +145,16 @@ pub(super) async fn serve(
         let mut seen = witness.request(&request, &connection);
         let (handler, connection) = (Arc::clone(&handler), Arc::clone(&connection));
         let gate = Arc::clone(&gate);
-        async move {
+        // In a box of its own: hyper keeps room for it while the connection is idle, and
+        // moves it twice.
+        Box::pin(async move {
             busy.turn = Turn::begin(&busy.activity);
             let response = handler.respond(request, &connection, &gate).await;
             busy.answered();
             let status = response.status().as_u16();
             seen.answered(status, || response.body().upstream_server());
             Ok::<_, Infallible>(response.map(|body| body.keeping(busy, seen)))
-        }
+        })
     });
     let http = serving
         .http

@@ -17,16 +17,18 @@
 mod it {
     pub(crate) mod support;
 }
+mod support;
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use it::support::TestEnv;
 use it::support::pebble::{Options, Pebble};
+use support::{has, median, millis, timed};
 
 const CERTMINT: &str = env!("CARGO_BIN_EXE_certmint");
 const ROUNDS: u32 = 7;
@@ -220,28 +222,4 @@ impl Finish for Command {
         let status = self.stdout(Stdio::null()).stderr(Stdio::null()).status();
         assert!(status.is_ok_and(|s| s.success()), "{self:?} failed");
     }
-}
-
-fn has(program: &str) -> bool {
-    Command::new(program)
-        .arg("--help")
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .is_ok()
-}
-
-fn timed(work: impl FnOnce()) -> Duration {
-    let start = Instant::now();
-    work();
-    start.elapsed()
-}
-
-fn median(times: &mut [Duration]) -> Duration {
-    times.sort_unstable();
-    times[times.len() / 2]
-}
-
-fn millis(time: Duration) -> f64 {
-    time.as_secs_f64() * 1000.0
 }

@@ -10,13 +10,16 @@
     reason = "a benchmark prepares files and prints"
 )]
 
+mod support;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use certmint::clock::{Clock, Duration as Span, SystemClock, Timestamp};
 use certmint::identifier::{CertId, Identifier};
 use certmint::pki::ledger::{Entry, Ledger, Role};
+use support::{has, median, millis, timed};
 
 const CERTMINT: &str = env!("CARGO_BIN_EXE_certmint");
 const ROUNDS: u32 = 20;
@@ -208,28 +211,4 @@ fn certmint(dir: &Path) -> Command {
     let mut command = Command::new(CERTMINT);
     command.env("CERTMINT_HOME", dir.join("state"));
     command
-}
-
-fn has(program: &str) -> bool {
-    Command::new(program)
-        .arg("--help")
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .is_ok()
-}
-
-fn timed(work: impl FnOnce()) -> Duration {
-    let start = Instant::now();
-    work();
-    start.elapsed()
-}
-
-fn median(times: &mut [Duration]) -> Duration {
-    times.sort_unstable();
-    times[times.len() / 2]
-}
-
-fn millis(time: Duration) -> f64 {
-    time.as_secs_f64() * 1000.0
 }

@@ -89,7 +89,7 @@ pub(crate) fn idle(config: &Arc<ClientConfig>, address: SocketAddr, many: u32) -
 }
 
 /// Asks once, and gives the length of the body.
-fn request(stream: &mut (impl Read + Write), path: &str) -> usize {
+fn request(stream: &mut (impl Read + Write + ?Sized), path: &str) -> usize {
     let ask = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: text/plain\r\n\r\n");
     stream.write_all(ask.as_bytes()).expect("it reads");
     let mut buffer = vec![0; 256 * 1024];
@@ -120,26 +120,38 @@ pub(crate) fn download(config: &Arc<ClientConfig>, address: SocketAddr, path: &s
     request(&mut connect(config, address), path)
 }
 
-/// How long so many requests take on one connection without TLS.
-pub(crate) fn plain_requests(address: SocketAddr, many: u32) -> Duration {
-    let mut stream = TcpStream::connect(address).expect("it listens");
-    stream.set_nodelay(true).expect("a TCP socket");
-    requests(&mut stream, many)
-}
-
-/// The same with TLS.
-pub(crate) fn tls_requests(config: &Arc<ClientConfig>, address: SocketAddr, many: u32) -> Duration {
-    requests(&mut connect(config, address), many)
-}
-
-fn requests(stream: &mut (impl Read + Write), many: u32) -> Duration {
-    request(stream, "/");
-    let start = Instant::now();
-    for _ in 0..many {
+/// How long requests take on one connection without TLS and on one with it, in pairs of
+/// one each, of which either is first in turn.
+pub(crate) fn pairs(
+    plain: SocketAddr,
+    config: &Arc<ClientConfig>,
+    secure: SocketAddr,
+    many: u32,
+) -> Vec<(Duration, Duration)> {
+    let mut plain = TcpStream::connect(plain).expect("it listens");
+    plain.set_nodelay(true).expect("a TCP socket");
+    let mut secure = connect(config, secure);
+    let took = |stream: &mut dyn Stream| {
+        let start = Instant::now();
         request(stream, "/");
-    }
-    start.elapsed()
+        start.elapsed()
+    };
+    let mut pair = |n: u32| {
+        if n.is_multiple_of(2) {
+            let first = took(&mut plain);
+            (first, took(&mut secure))
+        } else {
+            let first = took(&mut secure);
+            (took(&mut plain), first)
+        }
+    };
+    // The first warm up.
+    (0..many + 100).map(&mut pair).skip(100).collect()
 }
+
+trait Stream: Read + Write {}
+
+impl<T: Read + Write> Stream for T {}
 
 /// An HTTP server that answers each request after `pause`.
 pub(crate) fn slow_upstream(pause: Duration) -> SocketAddr {

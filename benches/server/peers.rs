@@ -159,11 +159,7 @@ fn pinned(program: &str) -> Command {
 }
 
 fn has(program: &str) -> bool {
-    let found = Command::new("sh")
-        .args(["-c", &format!("command -v {program}")])
-        .stdout(Stdio::null())
-        .status();
-    let there = found.is_ok_and(|status| status.success());
+    let there = crate::support::has(program);
     if !there {
         println!("{program} is not installed: left out");
     }

@@ -126,7 +126,7 @@ impl Serving {
             )),
             pending: Arc::new(Handler::Pending),
             tls,
-            http: connection::http_builder(),
+            http: connection::http_builder(&limits),
             gate: Arc::new(Gate::new(&limits, &witness)),
             idlers: Arc::default(),
             connections: Arc::new(Semaphore::new(limits.connections)),

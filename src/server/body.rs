@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use hyper::body::{Body as HttpBody, Bytes, Frame, SizeHint};
 use tower_http::services::fs::ServeFileSystemResponseBody;
 
-use super::connection::Busy;
+use super::connection::{Busy, Part};
 use super::proxy::Answer;
 use super::telemetry::Seen;
 
@@ -65,13 +65,13 @@ impl Body {
 }
 
 impl HttpBody for Body {
-    type Data = Bytes;
+    type Data = Part;
     type Error = BodyError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    ) -> Poll<Option<Result<Frame<Part>, BodyError>>> {
         let frame = match &mut self.source {
             Source::Bytes(bytes) => Poll::Ready(bytes.take().map(|b| Ok(Frame::data(b)))),
             Source::Upstream(body) => Pin::new(body)
@@ -87,7 +87,8 @@ impl HttpBody for Body {
                 seen.sent(frame.data_ref().map_or(0, Bytes::len));
             }
         }
-        frame
+        let turn = self.busy.as_ref().and_then(|(busy, _)| busy.turn());
+        frame.map_ok(|frame| frame.map_data(|bytes| Part::new(bytes, turn)))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -5,13 +5,15 @@
 //! HTTP/2, so the clock is kept here, by what the connection does: reading a
 //! header, answering, or nothing.
 
+mod streams;
+
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -19,7 +21,7 @@ use futures_util::task::AtomicWaker;
 use http::{Request, Version};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -27,9 +29,12 @@ use tokio::time::Instant;
 use tokio_rustls::server::TlsStream;
 
 use super::accept::{Place, Serving};
+use super::proxy::Forwarding;
 use super::respond::Handler;
 use super::tls::TlsSession;
 use crate::settings::Limits;
+use streams::Streams;
+pub(super) use streams::{Part, Turn};
 
 /// Largest request header, in bytes.
 const MAX_HEADER: usize = 64 * 1024;
@@ -44,7 +49,7 @@ const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 
 /// What of one answer may wait for an HTTP/2 client to take it, in bytes.
-const MAX_UNSENT: usize = 256 * 1024;
+const MAX_UNSENT: usize = 64 * 1024;
 
 /// HTTP/2 requests that may be taken back before we have so much as looked at them
 /// (CVE-2023-44487), and requests that we may have to reset for their faults: past
@@ -59,12 +64,13 @@ const MAX_ABANDONED: u32 = 200;
 /// How long an idle connection may take to say goodbye.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-pub(super) type HttpBuilder = auto::Builder<TokioExecutor>;
+pub(super) type HttpBuilder = auto::Builder<Streams>;
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// How HTTP is spoken, for every connection of a listener.
-pub(super) fn http_builder() -> HttpBuilder {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
+pub(super) fn http_builder(limits: &Limits) -> HttpBuilder {
+    let stall = limits.stall;
+    let mut builder = auto::Builder::new(Streams { stall });
     builder
         .http1()
         .timer(TokioTimer::new())
@@ -89,6 +95,8 @@ pub(super) struct Connection {
     pub(super) local: SocketAddr,
     pub(super) peer: SocketAddr,
     pub(super) tls: Option<TlsSession>,
+    /// For whoever is behind; made when it is first asked for.
+    forwarding: OnceLock<Box<Forwarding>>,
 }
 
 impl Connection {
@@ -99,6 +107,7 @@ impl Connection {
             local: canonical(local),
             peer: canonical(peer),
             tls: None,
+            forwarding: OnceLock::new(),
         }
     }
 
@@ -106,6 +115,12 @@ impl Connection {
     /// there may be that one after this time.
     pub(super) fn stands_in(&self) -> Option<Duration> {
         self.tls.as_ref()?.stands_in
+    }
+
+    /// What is said of it to whoever is behind.
+    pub(super) fn forwarding(&self) -> &Forwarding {
+        let new = || Box::new(Forwarding::new(self.peer.ip(), self.local.port()));
+        self.forwarding.get_or_init(new)
     }
 
     /// `https` or `http`.
@@ -136,7 +151,10 @@ pub(super) async fn serve(
         let mut seen = witness.request(&request, &connection);
         let (handler, connection) = (Arc::clone(&handler), Arc::clone(&connection));
         let gate = Arc::clone(&gate);
-        async move {
+        // In a box of its own: hyper keeps room for it while the connection is idle, and
+        // moves it twice.
+        Box::pin(async move {
+            busy.turn = Turn::begin(&busy.activity);
             let response = handler.respond(request, &connection, &gate).await;
             busy.answered();
             if connection.stands_in().is_some() {
@@ -145,7 +163,7 @@ pub(super) async fn serve(
             let status = response.status().as_u16();
             seen.answered(status, || response.body().upstream_server());
             Ok::<_, Infallible>(response.map(|body| body.keeping(busy, seen)))
-        }
+        })
     });
     let http = serving
         .http
@@ -202,6 +220,8 @@ pub(super) struct Activity {
     dismissed: AtomicBool,
     /// It is to end with the answers that are on their way.
     leaving: AtomicBool,
+    /// HTTP/2 answers that are made, of which the client still has bytes to take.
+    tails: Mutex<Vec<Weak<Turn>>>,
     /// Wakes the connection for what another task noted above.
     waker: AtomicWaker,
 }
@@ -222,6 +242,7 @@ impl Activity {
             abandoned: AtomicU32::new(0),
             dismissed: AtomicBool::new(false),
             leaving: AtomicBool::new(false),
+            tails: Mutex::default(),
             waker: AtomicWaker::new(),
         }
     }
@@ -250,6 +271,50 @@ impl Activity {
     /// Whether the client only ever asks for things to take it back.
     fn is_abused(&self) -> bool {
         self.abandoned.load(Relaxed) > MAX_ABANDONED
+    }
+
+    /// A request's answer waits for us or the upstream.
+    fn our_turn(&self) {
+        self.ours.fetch_add(1, Relaxed);
+    }
+
+    /// It waits for the client to take what there is of it.
+    fn clients_turn(&self) {
+        self.ours.fetch_sub(1, Relaxed);
+        self.taken.store(self.now(), Relaxed);
+    }
+
+    /// A request's answer has ended. `ours` if it waited for us until then.
+    fn ended(&self, ours: bool) {
+        if ours {
+            self.ours.fetch_sub(1, Relaxed);
+        }
+        self.idle_since.store(self.now(), Relaxed);
+        self.in_flight.fetch_sub(1, Relaxed);
+    }
+
+    /// Remembers an answer that is made but not yet taken.
+    fn leaves(&self, turn: &Arc<Turn>) {
+        let mut tails = self.tails();
+        if tails.len() == tails.capacity() {
+            tails.retain(|tail| tail.strong_count() > 0);
+        }
+        tails.push(Arc::downgrade(turn));
+    }
+
+    /// Whether the client has left such an answer alone for too long.
+    fn has_stalled_tail(&self, limits: &Limits) -> bool {
+        let mut tails = self.tails();
+        tails.retain(|tail| tail.strong_count() > 0);
+        tails
+            .iter()
+            .filter_map(|tail| tail.upgrade()?.deadline(limits.stall))
+            .any(|deadline| deadline <= Instant::now())
+    }
+
+    // The list is whole after every step, also one that panicked.
+    fn tails(&self) -> MutexGuard<'_, Vec<Weak<Turn>>> {
+        self.tails.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn now(&self) -> u64 {
@@ -296,6 +361,8 @@ impl Activity {
 #[derive(Debug)]
 pub(super) struct Busy {
     activity: Arc<Activity>,
+    /// On HTTP/2, which knows what the client has taken.
+    turn: Option<Arc<Turn>>,
     ours: bool,
     answered: bool,
 }
@@ -308,6 +375,7 @@ impl Busy {
         activity.http2.store(version == Version::HTTP_2, Relaxed);
         Self {
             activity: Arc::clone(activity),
+            turn: None,
             ours: true,
             answered: false,
         }
@@ -325,28 +393,32 @@ impl Busy {
         self.is_ours(false);
     }
 
+    /// Whose turn it is, where the client says what it takes.
+    pub(super) fn turn(&self) -> Option<&Arc<Turn>> {
+        self.turn.as_ref()
+    }
+
     /// Whether the next part of the answer is ours to make; if not, the client has
     /// just been given one and is to take it.
     pub(super) fn is_ours(&mut self, ours: bool) {
+        if self.turn.is_some() {
+            return;
+        }
         match (self.ours, ours) {
-            (false, true) => _ = self.activity.ours.fetch_add(1, Relaxed),
-            (true, false) => _ = self.activity.ours.fetch_sub(1, Relaxed),
-            _ => {}
+            (false, true) => self.activity.our_turn(),
+            (true, false) => self.activity.clients_turn(),
+            (false, false) => self.activity.taken.store(self.activity.now(), Relaxed),
+            (true, true) => {}
         }
         self.ours = ours;
-        if !ours {
-            self.activity.taken.store(self.activity.now(), Relaxed);
-        }
     }
 }
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        if self.ours {
-            self.activity.ours.fetch_sub(1, Relaxed);
+        if self.turn.is_none() {
+            self.activity.ended(self.ours);
         }
-        self.activity.idle_since.store(self.activity.now(), Relaxed);
-        self.activity.in_flight.fetch_sub(1, Relaxed);
         if !self.answered && self.activity.http2.load(Relaxed) {
             self.activity.abandoned.fetch_add(1, Relaxed);
             if self.activity.is_abused() {
@@ -409,6 +481,10 @@ impl<'a> Watchdog<'a> {
             }
             if self.timer.as_mut().poll(cx).is_pending() {
                 return Verdict::Fine;
+            }
+            if self.activity.has_stalled_tail(self.limits) {
+                tracing::debug!("a client did not take the end of an HTTP/2 answer");
+                return Verdict::Leave;
             }
             let now = Instant::now();
             match deadline {

@@ -19,7 +19,7 @@ use http::header::{
     ACCEPT_ENCODING, ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue,
     IF_RANGE, LAST_MODIFIED, LOCATION, RANGE, VARY, X_CONTENT_TYPE_OPTIONS,
 };
-use http::{Method, Request, Response, StatusCode, Uri};
+use http::{Method, Request, Response, StatusCode, Uri, Version};
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncSeek, ReadBuf, Take};
@@ -31,6 +31,10 @@ use super::respond::{read_only, text};
 
 /// The one hidden directory that is meant for strangers (RFC 8615).
 const WELL_KNOWN: &str = ".well-known";
+
+/// What is read ahead of an HTTP/2 client, in bytes: it may have a hundred answers
+/// wait for it at once.
+const HTTP2_PART: usize = 16 * 1024;
 
 /// The files below a directory.
 #[derive(Debug)]
@@ -112,7 +116,11 @@ impl Files {
     }
 
     async fn ask(&self, request: Request<()>) -> io::Result<Response<Body>> {
-        let response = self.0.clone().try_call(request).await?;
+        let mut serve = self.0.clone();
+        if request.version() == Version::HTTP_2 {
+            serve = serve.with_buf_chunk_size(HTTP2_PART);
+        }
+        let response = serve.try_call(request).await?;
         Ok(response.map(Body::file))
     }
 }

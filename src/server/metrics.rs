@@ -273,52 +273,23 @@ impl Metrics {
 
     /// What a scrape reads. `lost` are the lines that the access log and the events lost.
     pub(super) fn render(&self, lost: [u64; 2]) -> String {
-        let listeners = self.listeners();
-        let (count, certificates) = self.certificates();
         let mut text = Exposition(String::with_capacity(16 * 1024));
         text.family(BUILD).sample(&[env!("CARGO_PKG_VERSION")], 1);
-        let listed = |text: &mut Exposition, name, value: fn(&ListenerCounts) -> i64| {
-            let mut family = text.family(name);
-            for listener in &listeners {
-                family.sample(&[listener.label()], value(listener));
-            }
-        };
-        listed(&mut text, OPEN, |l| l.open.load(Relaxed));
-        listed(&mut text, ACCEPTED, |l| as_i64(&l.accepted));
-        listed(&mut text, IN_FLIGHT, |l| l.in_flight.load(Relaxed));
-        listed(&mut text, BYTES, |l| as_i64(&l.bytes));
-        let labelled = |text: &mut Exposition, name, of: fn(&ListenerCounts) -> &Labelled| {
-            let mut family = text.family(name);
-            for listener in &listeners {
-                for (value, count) in of(listener).values() {
-                    family.sample(&[listener.label(), value], count);
-                }
-            }
-        };
-        labelled(&mut text, HANDSHAKES, |l| &l.handshakes);
-        labelled(&mut text, REFUSED, |l| &l.refused);
-        let mut requests = text.family(REQUESTS);
-        for listener in &listeners {
-            for (method, row) in METHODS.iter().zip(&listener.requests) {
-                for (status, count) in STATUSES.iter().zip(row) {
-                    requests.sample(&[listener.label(), method, status], count.load(Relaxed));
-                }
-            }
-        }
-        text.family(CERTIFICATES).sample(&[], count);
+        render_listeners(&mut text, &self.listeners());
+        let (count, certificates) = self.certificates();
+        render_certificates(&mut text, count, &certificates);
         let awaited = lock(&self.awaited).len();
         text.family(AWAITED).sample(&[], awaited);
-        let dated = |text: &mut Exposition, name, date: fn(&Dates) -> Option<Timestamp>| {
-            let mut family = text.family(name);
-            for (id, dates) in &certificates {
-                if let Some(date) = date(dates) {
-                    family.sample(&[id], date.unix_timestamp());
-                }
-            }
-        };
-        dated(&mut text, NOT_BEFORE, |dates| Some(dates.not_before));
-        dated(&mut text, NOT_AFTER, |dates| Some(dates.not_after));
-        dated(&mut text, RENEWAL, |dates| dates.renewal);
+        self.render_events(&mut text);
+        let mut lost_lines = text.family(LOST);
+        for (log, lines) in ["access", "events"].iter().zip(lost) {
+            lost_lines.sample(&[log], lines);
+        }
+        render_process(&mut text, &process::Usage::read());
+        text.0
+    }
+
+    fn render_events(&self, text: &mut Exposition) {
         text.family(SWAPS).sample(&[], self.swaps.load(Relaxed));
         for (name, counter) in [
             (ISSUANCES, &self.issuances),
@@ -330,24 +301,75 @@ impl Metrics {
                 family.sample(&[value], count);
             }
         }
-        let mut lost_lines = text.family(LOST);
-        for (log, lines) in ["access", "events"].iter().zip(lost) {
-            lost_lines.sample(&[log], lines);
+    }
+}
+
+/// How samples are found.
+type Number = fn(&ListenerCounts) -> i64;
+type Counter = fn(&ListenerCounts) -> &Labelled;
+type Date = fn(&Dates) -> Option<Timestamp>;
+
+fn render_listeners(text: &mut Exposition, listeners: &[Arc<ListenerCounts>]) {
+    let numbers: [(_, Number); 4] = [
+        (OPEN, |l| l.open.load(Relaxed)),
+        (ACCEPTED, |l| as_i64(&l.accepted)),
+        (IN_FLIGHT, |l| l.in_flight.load(Relaxed)),
+        (BYTES, |l| as_i64(&l.bytes)),
+    ];
+    for (name, number) in numbers {
+        let mut family = text.family(name);
+        for listener in listeners {
+            family.sample(&[listener.label()], number(listener));
         }
-        let process = process::Usage::read();
-        for (name, value) in [
-            (STARTED, process.started),
-            (OPEN_FDS, process.open_fds),
-            (MAX_FDS, process.max_fds),
-            (RESIDENT, process.resident),
-            (THREADS, process.threads),
-        ] {
-            let mut family = text.family(name);
-            if let Some(value) = value {
-                family.sample(&[], value);
+    }
+    let labelled: [(_, Counter); 2] = [(HANDSHAKES, |l| &l.handshakes), (REFUSED, |l| &l.refused)];
+    for (name, of) in labelled {
+        let mut family = text.family(name);
+        for listener in listeners {
+            for (value, count) in of(listener).values() {
+                family.sample(&[listener.label(), value], count);
             }
         }
-        text.0
+    }
+    let mut requests = text.family(REQUESTS);
+    for listener in listeners {
+        for (method, row) in METHODS.iter().zip(&listener.requests) {
+            for (status, count) in STATUSES.iter().zip(row) {
+                requests.sample(&[listener.label(), method, status], count.load(Relaxed));
+            }
+        }
+    }
+}
+
+fn render_certificates(text: &mut Exposition, count: usize, shown: &[(String, Dates)]) {
+    text.family(CERTIFICATES).sample(&[], count);
+    let dates: [(_, Date); 3] = [
+        (NOT_BEFORE, |dates| Some(dates.not_before)),
+        (NOT_AFTER, |dates| Some(dates.not_after)),
+        (RENEWAL, |dates| dates.renewal),
+    ];
+    for (name, date) in dates {
+        let mut family = text.family(name);
+        for (id, dates) in shown {
+            if let Some(date) = date(dates) {
+                family.sample(&[id], date.unix_timestamp());
+            }
+        }
+    }
+}
+
+fn render_process(text: &mut Exposition, process: &process::Usage) {
+    for (name, value) in [
+        (STARTED, process.started),
+        (OPEN_FDS, process.open_fds),
+        (MAX_FDS, process.max_fds),
+        (RESIDENT, process.resident),
+        (THREADS, process.threads),
+    ] {
+        let mut family = text.family(name);
+        if let Some(value) = value {
+            family.sample(&[], value);
+        }
     }
 }
 

@@ -39,7 +39,10 @@ use crate::settings::{Limits, Upstream, UpstreamProtocol};
 use backend::{Backend, Channel, Lease, NoConnection, UpstreamTls};
 pub(super) use body::Answer;
 use body::{Outgoing, Progress};
-use headers::{has_token, is_chunked_alone, join_cookies, set_forwarded, take_hop_by_hop};
+pub(super) use headers::Forwarding;
+use headers::{
+    has_token, host_value, is_chunked_alone, join_cookies, set_forwarded, take_hop_by_hop,
+};
 use health::Standing;
 
 /// Forwards requests to one of the upstreams.
@@ -126,8 +129,8 @@ impl Proxy {
         let (parts, body) = request.into_parts();
         let progress = Arc::new(Progress::new());
         let body = Outgoing::new(body, self.stall, self.longest, &progress);
-        let request = Request::from_parts(parts, body);
-        let answered = self.ask(request, &asked, &progress).await;
+        let mut request = Some(Request::from_parts(parts, body));
+        let answered = self.ask(&mut request, &asked, &progress).await;
         let passed = answered
             .and_then(|(response, lease)| self.pass_back(response, lease, &asked, client_side));
         passed.unwrap_or_else(|failure| {
@@ -172,10 +175,11 @@ impl Proxy {
         }
     }
 
-    /// Asks one upstream after the other until one can be reached.
+    /// Asks one upstream after the other until one can be reached. The request is
+    /// taken when it is sent, here and below: there is one place for it, and no copies.
     async fn ask(
         &self,
-        mut request: Request<Outgoing>,
+        request: &mut Option<Request<Outgoing>>,
         asked: &Asked,
         progress: &Progress,
     ) -> Result<(Response<Incoming>, Lease), Failure> {
@@ -191,11 +195,10 @@ impl Proxy {
                     }
                     return Ok((response, Lease::new(channel, load)));
                 }
-                Err(Attempt::Unreached(unsent, error)) => {
+                Err(Attempt::Unreached(error)) => {
                     let failure = Failure::Unreachable(error);
                     self.note(backend, &failure);
                     reached_none = Some(failure);
-                    request = *unsent;
                 }
                 Err(Attempt::Failed(failure)) => {
                     self.note(backend, &failure);
@@ -231,13 +234,13 @@ impl Proxy {
     async fn ask_one(
         &self,
         backend: &Arc<Backend>,
-        mut request: Request<Outgoing>,
+        request: &mut Option<Request<Outgoing>>,
         asked: &Asked,
         progress: &Progress,
     ) -> Result<(Response<Incoming>, Channel), Attempt> {
         let http1_only = asked.upgrade.is_some();
         if let Some(channel) = backend.used(http1_only) {
-            let spare = spare(&request);
+            let spare = request.as_ref().and_then(spare);
             let broken = match self
                 .exchange(channel, backend, request, asked, progress)
                 .await
@@ -245,16 +248,15 @@ impl Proxy {
                 Ok(answered) => return Ok(answered),
                 Err(broken) => broken,
             };
-            request = match (broken, spare) {
-                (Broken::Unsent(request, _), _) => *request,
-                (Broken::Sent(error), Some(spare)) if is_closing(&error) => spare,
+            match (broken, spare) {
+                (Broken::Unsent(_), _) => {}
+                (Broken::Sent(error), Some(spare)) if is_closing(&error) => *request = Some(spare),
                 (broken, _) => return Err(Attempt::Failed(broken.into())),
-            };
+            }
         }
-        let channel = match backend.open(http1_only).await {
-            Ok(channel) => channel,
-            Err(error) => return Err(Attempt::Unreached(Box::new(request), error)),
-        };
+        // In a box of its own, as few requests need it.
+        let opened = Box::pin(backend.open(http1_only)).await;
+        let channel = opened.map_err(Attempt::Unreached)?;
         let answered = self.exchange(channel, backend, request, asked, progress);
         answered
             .await
@@ -268,13 +270,14 @@ impl Proxy {
         &self,
         mut channel: Channel,
         backend: &Backend,
-        mut request: Request<Outgoing>,
+        request: &mut Option<Request<Outgoing>>,
         asked: &Asked,
         progress: &Progress,
     ) -> Result<(Response<Incoming>, Channel), Broken> {
-        address(&mut request, asked, backend, channel.is_http2());
         let answered = {
-            let mut answer = pin!(channel.send(request));
+            let mut sent = request.take().expect("who asks has something to send");
+            address(&mut sent, asked, backend, channel.is_http2());
+            let mut answer = pin!(channel.send(sent));
             let mut deadline = Instant::now() + self.answer;
             loop {
                 match timeout_at(deadline, answer.as_mut()).await {
@@ -293,10 +296,16 @@ impl Proxy {
         match answered {
             Ok(response) => Ok((response, channel)),
             Err(_) if progress.is_too_long() => Err(Broken::TooLong),
-            Err(mut error) => Err(match error.take_message() {
-                Some(request) => Broken::Unsent(Box::new(request), error.into_error()),
-                None => Broken::Sent(error.into_error()),
-            }),
+            Err(mut error) => {
+                *request = error.take_message();
+                let unsent = request.is_some();
+                let error = error.into_error();
+                Err(if unsent {
+                    Broken::Unsent(error)
+                } else {
+                    Broken::Sent(error)
+                })
+            }
         }
     }
 
@@ -393,6 +402,7 @@ fn address(request: &mut Request<Outgoing>, asked: &Asked, backend: &Backend, ht
     target.path_and_query = Some(below(server.prefix(), &asked.path));
     let length = request.body().size_hint().exact();
     let headers = request.headers_mut();
+    let host_line = host_value(headers, host);
     for name in [HOST, CONNECTION, UPGRADE, TE, TRANSFER_ENCODING] {
         headers.remove(name);
     }
@@ -410,7 +420,7 @@ fn address(request: &mut Request<Outgoing>, asked: &Asked, backend: &Backend, ht
         target.scheme = Some(if tls { Scheme::HTTPS } else { Scheme::HTTP });
         target.authority = Some(host.clone());
     } else {
-        if let Ok(host) = HeaderValue::from_str(host.as_str()) {
+        if let Some(host) = host_line {
             headers.insert(HOST, host);
         }
         if let Some(protocol) = &asked.upgrade {
@@ -521,15 +531,15 @@ fn is_h2c(protocol: &HeaderValue) -> bool {
 
 /// What came of asking one upstream.
 enum Attempt {
-    /// There is no connection, and the request is as it was.
-    Unreached(Box<Request<Outgoing>>, NoConnection),
+    /// There is no connection, and the request is where it was.
+    Unreached(NoConnection),
     Failed(Failure),
 }
 
 /// Why an exchange did not end with an answer.
 enum Broken {
-    /// Nothing of the request went out.
-    Unsent(Box<Request<Outgoing>>, hyper::Error),
+    /// Nothing of the request went out; it is where it was.
+    Unsent(hyper::Error),
     Sent(hyper::Error),
     Slow,
     /// The client's body did not end in time to be let through.
@@ -541,10 +551,10 @@ impl From<Broken> for Failure {
         match broken {
             Broken::Slow => Self::Slow,
             Broken::TooLong => Self::TooLong,
-            Broken::Unsent(_, error) | Broken::Sent(error) if is_client_fault(&error) => {
+            Broken::Unsent(error) | Broken::Sent(error) if is_client_fault(&error) => {
                 Self::Client(error)
             }
-            Broken::Unsent(_, error) | Broken::Sent(error) => Self::Broken(error),
+            Broken::Unsent(error) | Broken::Sent(error) => Self::Broken(error),
         }
     }
 }

@@ -63,7 +63,7 @@ impl Handler {
         };
         let mut response = match admitted {
             Ok(()) => self.answer(request, host, connection).await,
-            Err(refusal) => refuse(request, refusal).await,
+            Err(refusal) => Box::pin(refuse(request, refusal)).await,
         };
         if let Some(strict) = strict {
             // An upstream that sends its own knows better.
@@ -109,7 +109,10 @@ impl Handler {
         match self {
             Self::Proxy(proxy) => proxy.respond(request, host, connection).await,
             Self::Page(page) => page.respond(&discard_body(request).await, connection),
-            Self::Files(files) => files.respond(discard_body(request).await).await,
+            Self::Files(files) => {
+                let request = discard_body(request).await;
+                Box::pin(files.respond(request)).await
+            }
             Self::Redirect(redirector) => {
                 let request = discard_body(request).await;
                 redirector
@@ -127,7 +130,10 @@ impl Handler {
                 }
                 answer
             }
-            Self::Admin(admin) => admin.respond(&discard_body(request).await).await,
+            Self::Admin(admin) => {
+                let request = discard_body(request).await;
+                Box::pin(admin.respond(&request)).await
+            }
             Self::SwitchToTls(certificates) => {
                 let request = discard_body(request).await;
                 switch_to_tls(&request, host.as_ref(), connection, certificates.as_deref())
@@ -160,19 +166,20 @@ pub(super) fn linger(mut body: Incoming) {
 /// before the body's end is an error to some clients, curl over HTTP/2 among them.
 async fn discard_body(request: Request<Incoming>) -> Request<()> {
     let (parts, mut body) = request.into_parts();
-    let reading = async {
-        let mut read = 0;
-        while let Some(Ok(frame)) = body.frame().await {
-            read += frame.data_ref().map_or(0, Bytes::len);
-            if read > DISCARDED {
-                return;
-            }
-        }
-    };
     // A client that expects 100 has not sent its body yet, and need not.
-    if !parts.headers.contains_key(EXPECT) {
-        // Too long or too slow: the connection ends with the answer.
-        let _ = tokio::time::timeout(DISCARDED_WITHIN, reading).await;
+    if !body.is_end_stream() && !parts.headers.contains_key(EXPECT) {
+        let reading = async {
+            let mut read = 0;
+            while let Some(Ok(frame)) = body.frame().await {
+                read += frame.data_ref().map_or(0, Bytes::len);
+                if read > DISCARDED {
+                    return;
+                }
+            }
+        };
+        // Too long or too slow: the connection ends with the answer. In a box of its
+        // own, as few requests have a body that nobody wants.
+        let _ = Box::pin(tokio::time::timeout(DISCARDED_WITHIN, reading)).await;
     }
     Request::from_parts(parts, ())
 }

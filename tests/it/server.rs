@@ -22,6 +22,7 @@ mod smuggling;
 mod stalled;
 mod telemetry;
 mod tls;
+mod untaken;
 
 #[cfg(feature = "acme")]
 pub(crate) use acme::Twin;

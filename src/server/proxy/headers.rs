@@ -1,7 +1,7 @@
 //! Which headers pass a proxy.
 
-use std::fmt::Write as _;
 use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
 
 use http::header::{
     AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE,
@@ -32,6 +32,9 @@ const HOP_BY_HOP: [HeaderName; 10] = [
     HeaderName::from_static("http2-settings"),
     EXPECT,
 ];
+
+/// What `Connection` mostly names; taken away anyway.
+const USUAL: [&str; 3] = ["keep-alive", "upgrade", "te"];
 
 /// What a trusted proxy says of its client.
 const KEPT_OF_PROXIES: [HeaderName; 5] = [
@@ -78,15 +81,18 @@ pub(super) struct Hop {
 
 /// Takes away the headers that end here.
 pub(super) fn take_hop_by_hop(headers: &mut HeaderMap) -> Hop {
-    let mut hop = Hop {
-        upgrade: None,
-        trailers: has_token(headers, &TE, "trailers"),
-    };
-    if headers.contains_key(CONNECTION) {
+    let mut hop = Hop::default();
+    // Few headers have any of these, and to look costs less than to remove.
+    let has = |headers: &HeaderMap, name| headers.keys().any(|key| key == name);
+    if has(headers, &TE) {
+        hop.trailers = has_token(headers, &TE, "trailers");
+    }
+    if has(headers, &CONNECTION) {
         if has_token(headers, &CONNECTION, "upgrade") {
             hop.upgrade = headers.get(UPGRADE).cloned();
         }
         let named: Vec<HeaderName> = tokens(headers, &CONNECTION)
+            .filter(|token| !USUAL.iter().any(|usual| token.eq_ignore_ascii_case(usual)))
             .filter_map(|token| token.parse().ok())
             .collect();
         for name in named {
@@ -94,9 +100,59 @@ pub(super) fn take_hop_by_hop(headers: &mut HeaderMap) -> Hop {
         }
     }
     for name in &HOP_BY_HOP {
-        headers.remove(name);
+        if has(headers, name) {
+            headers.remove(name);
+        }
     }
     hop
+}
+
+/// What is said of one connection to whoever is behind.
+#[derive(Debug)]
+pub(in crate::server) struct Forwarding {
+    /// Who asks.
+    client: HeaderValue,
+    /// Where.
+    port: HeaderValue,
+    /// Begins `Forwarded`.
+    by: Box<str>,
+    /// `Forwarded` for the host that was asked for last.
+    last: Mutex<Option<(Authority, HeaderValue)>>,
+}
+
+impl Forwarding {
+    pub(in crate::server) fn new(client: IpAddr, port: u16) -> Self {
+        let by = match client {
+            IpAddr::V4(address) => format!("for={address}"),
+            IpAddr::V6(address) => format!("for=\"[{address}]\""),
+        };
+        let client = HeaderValue::try_from(client.to_string());
+        Self {
+            client: client.expect("an address is visible ASCII"),
+            port: port.into(),
+            by: by.into(),
+            last: Mutex::new(None),
+        }
+    }
+
+    /// `Forwarded` of a request for `host`: the same for most that follow.
+    fn forwarded(&self, host: Option<&Authority>, scheme: &str) -> Option<HeaderValue> {
+        let by = &self.by;
+        let Some(host) = host else {
+            return HeaderValue::try_from(format!("{by};proto={scheme}")).ok();
+        };
+        // It is whole after every step.
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*last {
+            Some((of, value)) if of.as_str() == host.as_str() => Some(value.clone()),
+            _ => {
+                let value = format!("{by};host=\"{host}\";proto={scheme}");
+                let value = HeaderValue::try_from(value).ok()?;
+                *last = Some((host.clone(), value.clone()));
+                Some(value)
+            }
+        }
+    }
 }
 
 /// Says who asked, in place of whatever the client claims, which is a stranger. What
@@ -116,24 +172,18 @@ pub(super) fn set_forwarded(
     for name in claimed {
         headers.remove(name);
     }
-    let peer = connection.peer.ip();
-    let mut forwarded = match peer {
-        IpAddr::V4(address) => format!("for={address}"),
-        IpAddr::V6(address) => format!("for=\"[{address}]\""),
-    };
-    if let Some(host) = host {
-        let _ = write!(forwarded, ";host=\"{host}\"");
-        if let Ok(value) = HeaderValue::from_str(host.as_str()) {
-            headers.entry(X_FORWARDED_HOST).or_insert(value);
-        }
+    let forwarding = connection.forwarding();
+    if let Some(value) = host.and_then(|host| host_value(headers, host)) {
+        headers.entry(X_FORWARDED_HOST).or_insert(value);
     }
-    let _ = write!(forwarded, ";proto={}", connection.scheme());
-    add_to_list(headers, FORWARDED, &forwarded);
-    add_to_list(headers, X_FORWARDED_FOR, &peer.to_string());
+    if let Some(forwarded) = forwarding.forwarded(host, connection.scheme()) {
+        add_to_list(headers, FORWARDED, forwarded);
+    }
+    add_to_list(headers, X_FORWARDED_FOR, forwarding.client.clone());
     let scheme = HeaderValue::from_static(connection.scheme());
     headers.entry(X_FORWARDED_PROTO).or_insert(scheme);
-    let port = HeaderValue::from(connection.local.port());
-    headers.entry(X_FORWARDED_PORT).or_insert(port);
+    let port = || forwarding.port.clone();
+    headers.entry(X_FORWARDED_PORT).or_insert_with(port);
     if let Some(tls) = &connection.tls {
         for (name, value) in tls.client_headers() {
             headers.insert(name, value.clone());
@@ -141,8 +191,20 @@ pub(super) fn set_forwarded(
     }
 }
 
+/// The host as a header, shared with the `Host` of the request where that is the same.
+pub(super) fn host_value(headers: &HeaderMap, host: &Authority) -> Option<HeaderValue> {
+    match headers.get(HOST) {
+        Some(same) if same.as_bytes() == host.as_str().as_bytes() => Some(same.clone()),
+        _ => HeaderValue::from_str(host.as_str()).ok(),
+    }
+}
+
 /// Adds an element to the end of a list in a header, which becomes one line.
-fn add_to_list(headers: &mut HeaderMap, name: HeaderName, element: &str) {
+fn add_to_list(headers: &mut HeaderMap, name: HeaderName, element: HeaderValue) {
+    if !headers.contains_key(&name) {
+        headers.insert(name, element);
+        return;
+    }
     let mut list = Vec::new();
     for line in headers.get_all(&name) {
         list.extend_from_slice(line.as_bytes());

@@ -13,25 +13,25 @@ use crate::support::{Server, TestEnv};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
+pub(super) const DATA: u8 = 0;
+pub(super) const HEADERS: u8 = 1;
+pub(super) const RST_STREAM: u8 = 3;
+pub(super) const SETTINGS: u8 = 4;
 const PING: u8 = 6;
-const GOAWAY: u8 = 7;
+pub(super) const GOAWAY: u8 = 7;
 const CONTINUATION: u8 = 9;
 
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
+pub(super) const END_STREAM: u8 = 1;
+pub(super) const END_HEADERS: u8 = 4;
 
 /// `GET /` and `POST /` for the host `a`, by the static table and literals.
-const GET: &[u8] = b"\x82\x86\x84\x41\x01a";
+pub(super) const GET: &[u8] = b"\x82\x86\x84\x41\x01a";
 const POST: &[u8] = b"\x83\x86\x84\x41\x01a";
 
 /// What one client may make the server grow by, in kilobytes.
 const ROOM: u64 = 12 << 10;
 
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+pub(super) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
     let mut frame = length[1..].to_vec();
     frame.extend([kind, flags]);
@@ -46,7 +46,7 @@ fn stream(n: u32) -> u32 {
 }
 
 /// A connection that has sent its preface and these settings.
-fn begin(mut connection: TcpStream, settings: &[u8]) -> TcpStream {
+pub(super) fn begin(mut connection: TcpStream, settings: &[u8]) -> TcpStream {
     let settings = frame(SETTINGS, 0, 0, settings);
     connection
         .write_all(&[PREFACE, &settings].concat())

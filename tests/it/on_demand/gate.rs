@@ -5,8 +5,10 @@ use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
+use rustix::process::Signal;
+
 use super::{Scene, has};
-use crate::support::TestEnv;
+use crate::support::{TestEnv, tool};
 
 /// Answers every request with what it is told to, and writes down what was asked.
 struct Registry {
@@ -182,4 +184,41 @@ fn the_ca_and_a_second_server_are_looked_at_before_anything_is_served() {
         second.stderr(),
         &["another server makes certificates on demand", "--cache-dir"],
     );
+}
+
+#[test]
+fn a_reload_changes_who_may_have_one_and_nothing_that_is_served() {
+    let env = TestEnv::with_ca();
+    let config = |allow: &str, more: &str| {
+        format!(
+            "[[listener]]\nmode = \"ca\"\non-demand = true\nallow = [{allow}]\n{more}\
+             https = \"127.0.0.1:0\"\nhttp = \"127.0.0.1:0\"\n"
+        )
+    };
+    env.write("certmint.toml", config("\"a.test\"", ""));
+    let run = env.certmint(["serve", "--config", "certmint.toml"]);
+    if tool("openssl").is_none() {
+        return;
+    }
+    let mut scene = Scene::of(run, env);
+    let serial = scene.client("a.test").serial();
+    has(&scene.s_client("b.test", &[]), &["unrecognized name"]);
+    let reload = |scene: &mut Scene, text: String, said: &str| {
+        scene.env.write("certmint.toml", text);
+        scene.server.signal(Signal::HUP);
+        scene.server.await_line(said);
+    };
+    let done = "the settings are read again";
+    reload(&mut scene, config("\"*.test\"", ""), done);
+    assert!(scene.client("b.test").connect().is_ok());
+    assert_eq!(scene.client("a.test").serial(), serial);
+    // Back again: what is served is served on, and new names are refused.
+    reload(&mut scene, config("\"a.test\"", ""), done);
+    has(&scene.s_client("c.test", &[]), &["unrecognized name"]);
+    assert_eq!(scene.client("a.test").serial(), serial);
+    let later = "takes effect at the next start";
+    reload(&mut scene, config("\"a.test\"", "max-queue = 9\n"), later);
+    assert_eq!(scene.client("a.test").serial(), serial);
+    reload(&mut scene, config("\"a.*\"", ""), "let everybody in");
+    assert_eq!(scene.client("a.test").serial(), serial);
 }

@@ -515,7 +515,7 @@ mod tests {
         let permit = permit(&serving).await;
         let passed_on = introduce(stream, peer, permit, Arc::clone(&serving));
         let sizes = [
-            ("handshake", size_of_val(&tls), 6000),
+            ("handshake", size_of_val(&tls), 800),
             ("connection", size_of_val(&own), 2500),
             ("connection by a balancer", size_of_val(&passed_on), 2500),
         ];

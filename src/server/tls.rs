@@ -262,12 +262,15 @@ impl Tls {
             _ => return Err(HandshakeError::NotTls),
         }
         self.follow_trust().await;
-        let mut start = hello::read(stream).await.map_err(HandshakeError::Io)?;
+        // What each part needs is in a box of its own: together they would be in the way
+        // of every handshake that stalls in one of them.
+        let hello = Box::pin(hello::read(stream)).await;
+        let mut start = Box::new(hello.map_err(HandshakeError::Io)?);
         let challenges = self.challenges.as_deref();
         if let Some(certificate) =
             challenges.and_then(|table| validation::asked(&start.client_hello(), table))
         {
-            validation::answer(start, certificate)
+            Box::pin(validation::answer(*start, certificate))
                 .await
                 .map_err(HandshakeError::Io)?;
             return Ok(Opened::Validation);
@@ -303,10 +306,8 @@ impl Tls {
             config.ticketer = Arc::new(NoTickets);
         }
         let raw = raw_keys.is_some();
-        let stream = start
-            .into_stream(Arc::new(config))
-            .await
-            .map_err(|error| self.refused(error))?;
+        let accepting = Box::pin(start.into_stream(Arc::new(config)));
+        let stream = accepting.await.map_err(|error| self.refused(error))?;
         let client = Standing::new(&stream, raw, trust, &self.trusted, &self.clock);
         let (served, transport) = (chooser.chosen(), self.transport.as_ref());
         let mut session = TlsSession::new(&stream, server_name, served, client, transport);

@@ -9,6 +9,7 @@ mod ask;
 pub mod caps;
 mod desk;
 pub mod gate;
+mod making;
 pub mod policy;
 mod provision;
 mod tending;

@@ -27,6 +27,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
+use tokio_rustls::StartHandshake;
 use tokio_rustls::server::TlsStream;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -192,6 +193,15 @@ fn config(
     Ok(config)
 }
 
+/// What a client is served with.
+struct ServedWith {
+    /// What it asked for.
+    server_name: Option<String>,
+    identity: Identity,
+    /// It stands in for one that is being made, of which there may be one after this time.
+    stands_in: Option<Duration>,
+}
+
 /// What a new connection turned out to be.
 pub(super) enum Opened {
     Tls(Box<TlsStream<TcpStream>>, TlsSession),
@@ -290,6 +300,25 @@ impl Tls {
             let _ = start.io.shutdown().await;
             return Err(HandshakeError::UnknownName(server_name));
         };
+        let served = ServedWith {
+            server_name,
+            identity,
+            stands_in,
+        };
+        self.accept(start, served).await
+    }
+
+    /// Performs the rest of a handshake.
+    async fn accept(
+        &self,
+        start: Box<StartHandshake<TcpStream>>,
+        with: ServedWith,
+    ) -> Result<Opened, HandshakeError> {
+        let ServedWith {
+            server_name,
+            identity,
+            stands_in,
+        } = with;
         let trust = self.trusted.now.load_full();
         let prefers_raw = client_auth::prefers_raw_key(start.client_hello().client_cert_types());
         let raw_keys = trust.raw_keys.as_ref().filter(|_| prefers_raw);

@@ -11,4 +11,4 @@ pub mod jwk;
 pub mod jws;
 pub mod nonce;
 pub mod problem;
-//pub mod state;
+pub mod state;

@@ -106,9 +106,8 @@ impl Request {
         })?;
         let (open, header) = open(&jws, "the JWS")?;
         let algorithm = SignatureAlgorithm::parse(&header.alg)?;
-        let nonce = match header.nonce {
-            None => return Err(Problem::bad_nonce()),
-            Some(nonce) => nonce,
+        let Some(nonce) = header.nonce else {
+            return Err(Problem::bad_nonce());
         };
         // RFC 8555 §6.5.2: what is not base64url is malformed, not just unknown.
         let form = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';

@@ -203,7 +203,11 @@ impl<'de> Deserialize<'de> for ProblemType {
 
 /// Why a request was refused, or an order or a challenge failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Problem {
+#[serde(transparent)]
+pub struct Problem(Box<Document>);
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Document {
     #[serde(rename = "type")]
     kind: ProblemType,
     #[serde(with = "status_code")]
@@ -234,7 +238,7 @@ pub struct Subproblem {
 impl Problem {
     /// A problem of this type, with its usual status.
     pub fn new(kind: ProblemType, detail: impl AsRef<str>) -> Self {
-        Self {
+        Self(Box::new(Document {
             kind,
             status: kind.status(),
             detail: quoted_within(detail.as_ref(), MAX_DETAIL),
@@ -243,7 +247,7 @@ impl Problem {
             subproblems: Vec::new(),
             algorithms: Vec::new(),
             retry_after: None,
-        }
+        }))
     }
 
     /// The request makes no sense.
@@ -274,10 +278,9 @@ impl Problem {
 
     /// The JWS names an algorithm besides `algorithms`.
     pub fn bad_signature_algorithm(detail: impl AsRef<str>, algorithms: &[&str]) -> Self {
-        Self {
-            algorithms: algorithms.iter().map(|&name| name.to_owned()).collect(),
-            ..Self::new(ProblemType::BadSignatureAlgorithm, detail)
-        }
+        let mut problem = Self::new(ProblemType::BadSignatureAlgorithm, detail);
+        problem.0.algorithms = algorithms.iter().map(|&name| name.to_owned()).collect();
+        problem
     }
 
     /// Too much of something; worth another try after `retry_after`.
@@ -299,7 +302,7 @@ impl Problem {
         let first = parts.first()?;
         if parts.len() == 1 {
             let mut only = Self::new(first.kind, &first.detail);
-            only.identifier.clone_from(&first.identifier);
+            only.0.identifier.clone_from(&first.identifier);
             return Some(only);
         }
         let same = parts.iter().all(|part| part.kind == first.kind);
@@ -313,71 +316,66 @@ impl Problem {
             parts.len()
         );
         let mut whole = Self::new(kind, detail);
-        whole.subproblems = parts;
+        whole.0.subproblems = parts;
         Some(whole)
     }
 
     /// The same with another HTTP status.
     #[must_use]
-    pub fn with_status(self, status: StatusCode) -> Self {
-        Self { status, ..self }
+    pub fn with_status(mut self, status: StatusCode) -> Self {
+        self.0.status = status;
+        self
     }
 
     /// The same about this identifier.
     #[must_use]
-    pub fn about(self, identifier: AskedIdentifier) -> Self {
-        Self {
-            identifier: Some(identifier),
-            ..self
-        }
+    pub fn about(mut self, identifier: AskedIdentifier) -> Self {
+        self.0.identifier = Some(identifier);
+        self
     }
 
     /// The same with the URL that a person should visit.
     #[must_use]
-    pub fn with_instance(self, url: impl Into<String>) -> Self {
-        Self {
-            instance: Some(url.into()),
-            ..self
-        }
+    pub fn with_instance(mut self, url: impl Into<String>) -> Self {
+        self.0.instance = Some(url.into());
+        self
     }
 
     /// The same, worth another try after `retry_after`.
     #[must_use]
-    pub fn with_retry_after(self, retry_after: Duration) -> Self {
-        Self {
-            retry_after: Some(retry_after),
-            ..self
-        }
+    pub fn with_retry_after(mut self, retry_after: Duration) -> Self {
+        self.0.retry_after = Some(retry_after);
+        self
     }
 
     /// Its type.
     pub fn kind(&self) -> ProblemType {
-        self.kind
+        self.0.kind
     }
 
     /// The HTTP status to answer with.
     pub fn status(&self) -> StatusCode {
-        self.status
+        self.0.status
     }
 
     /// What happened, for a person.
     pub fn detail(&self) -> &str {
-        &self.detail
+        &self.0.detail
     }
 
     /// After which time to try again.
     pub fn retry_after(&self) -> Option<Duration> {
-        self.retry_after
+        self.0.retry_after
     }
 
     /// The parts of a problem that has several.
     pub fn subproblems(&self) -> &[Subproblem] {
-        &self.subproblems
+        &self.0.subproblems
     }
 
     /// The algorithms that a `badSignatureAlgorithm` lists.
     pub fn algorithms(&self) -> &[String] {
-        &self.algorithms
+        &self.0.algorithms
     }
 
     /// The document.
@@ -388,11 +386,11 @@ impl Problem {
     /// The HTTP answer; nonce and links are the caller's to add.
     pub fn into_response(self) -> http::Response<Vec<u8>> {
         let mut response = http::Response::new(self.to_json());
-        *response.status_mut() = self.status;
+        *response.status_mut() = self.0.status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if let Some(after) = self.retry_after {
+        if let Some(after) = self.0.retry_after {
             // Rounded up, so that the next try is not a moment too early.
             let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds.max(1)));
@@ -414,7 +412,7 @@ impl Subproblem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.kind.as_str(), self.detail)
+        write!(f, "{}: {}", self.0.kind.as_str(), self.0.detail)
     }
 }
 

@@ -12,3 +12,4 @@ pub mod jws;
 pub mod nonce;
 pub mod problem;
 pub mod state;
+pub mod validate;

@@ -8,6 +8,8 @@
 
 mod alpn;
 mod http;
+#[cfg(feature = "acme")]
+mod system;
 
 use std::fmt::Debug;
 use std::io;
@@ -15,6 +17,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use tokio::net::TcpStream;
+
+#[cfg(feature = "acme")]
+pub use system::SystemNetwork;
 
 use super::problem::{Problem, ProblemType};
 use super::state::Validation;

@@ -75,7 +75,7 @@ async fn web(answers: Vec<String>) -> Here {
             let (mut stream, _) = listener.accept().await.unwrap();
             let mut request = [0; 2048];
             let _ = stream.read(&mut request).await;
-            let answer = answers.get(n).or(answers.last()).unwrap();
+            let answer = answers.get(n).or_else(|| answers.last()).unwrap();
             let _ = stream.write_all(answer.as_bytes()).await;
         }
     });

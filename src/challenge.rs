@@ -19,6 +19,7 @@ use data_encoding::BASE64URL_NOPAD;
 
 pub use journal::{Journal, JournalError};
 pub use standalone::{StandaloneHttp01, StandaloneTlsAlpn01};
+pub(crate) use table::reverse_name;
 pub use table::{ChallengeTable, TableSolver};
 pub use webroot::Webroot01;
 

@@ -29,6 +29,9 @@ pub mod acme;
 pub mod renew;
 pub mod on_demand;
 
+// The private CA's own ACME server, without its sockets.
+pub mod directory;
+
 // The server knows certificates by name, never who issued them.
 pub mod server;
 

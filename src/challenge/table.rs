@@ -182,7 +182,7 @@ fn server_name(identifier: &Identifier) -> Result<String, SolverError> {
 }
 
 /// The name of an address in the reverse tree, without the last dot (RFC 8738 §6).
-fn reverse_name(address: IpAddr) -> String {
+pub(crate) fn reverse_name(address: IpAddr) -> String {
     match address {
         IpAddr::V4(v4) => {
             let [a, b, c, d] = v4.octets();

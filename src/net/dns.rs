@@ -108,6 +108,41 @@ impl Dns {
             .collect())
     }
 
+    /// The addresses of a host, as the starting resolver has them. An error when both
+    /// questions, for A and for AAAA, come to nothing; an empty list when it has none.
+    pub async fn addresses(&self, name: &DomainName) -> Result<Vec<IpAddr>, DnsError> {
+        let (v4, v6) = tokio::join!(
+            self.ask_start(name, RecordType::A),
+            self.ask_start(name, RecordType::AAAA)
+        );
+        let answers = match (v4, v6) {
+            (Ok(v4), Ok(v6)) => [v6.answers, v4.answers].concat(),
+            (Ok(one), Err(_)) | (Err(_), Ok(one)) => one.answers,
+            (Err(error), Err(_)) => return Err(error),
+        };
+        let found = answers.iter().filter_map(|record| match &record.data {
+            RData::A(a) => Some(a.0.into()),
+            RData::AAAA(aaaa) => Some(aaaa.0.into()),
+            _ => None,
+        });
+        Ok(found.collect())
+    }
+
+    /// The texts at `name`, or where its CNAMEs lead, as the starting resolver has them.
+    pub async fn texts(&self, name: &DomainName) -> Result<Vec<String>, DnsError> {
+        let message = self.ask_start(name, RecordType::TXT).await?;
+        let texts = message
+            .answers
+            .iter()
+            .filter_map(|record| match &record.data {
+                RData::TXT(txt) => Some(txt.txt_data.concat()),
+                _ => None,
+            });
+        Ok(texts
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+            .collect())
+    }
+
     async fn follow(&self, name: &DomainName) -> Result<Target, DnsError> {
         let mut path = vec![name.clone()];
         let mut here = name.clone();

@@ -362,6 +362,11 @@ impl Ledger {
         }
     }
 
+    /// The database itself, for the tables of others beside the inventory's own.
+    pub(crate) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
     fn begin(&self, action: &'static str) -> Result<Transaction<'_>, LedgerError> {
         Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)
             .map_err(self.failed(action))

@@ -68,7 +68,7 @@ pub enum LedgerError {
 }
 
 impl LedgerError {
-    pub(super) fn sqlite(action: &'static str, path: &Path, source: rusqlite::Error) -> Self {
+    pub(crate) fn sqlite(action: &'static str, path: &Path, source: rusqlite::Error) -> Self {
         let path = path.to_owned();
         match source.sqlite_error_code() {
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {

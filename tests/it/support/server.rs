@@ -58,6 +58,7 @@ impl Server {
     }
 
     /// Everything that it has said on standard error until now.
+    #[cfg(feature = "acme")]
     pub(crate) fn said(&mut self) -> &str {
         for line in self.lines.try_iter() {
             self.log.push_str(&line);

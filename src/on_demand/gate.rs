@@ -242,6 +242,13 @@ impl Gate {
         &self.rules
     }
 
+    /// Whether every name gets through.
+    pub fn is_open(&self) -> bool {
+        self.rules.allow.is_empty()
+            && self.rules.constraints.is_unlimited()
+            && self.permissions.is_empty()
+    }
+
     /// What is known already: an answer that holds; nobody is asked.
     pub fn known(&self, name: &DnsName) -> Option<Result<(), Refusal>> {
         if self.permissions.is_empty() {

@@ -61,6 +61,11 @@ pub(super) fn prepare(site: OnDemand, means: &pool::Means) -> Result<Prepared, S
     let serving = store.try_lock(LOCK)?;
     let serving = serving.ok_or_else(|| ServeError::OnDemandByAnother(site.cache_dir.clone()))?;
     let gate = gate(&site, clock)?;
+    if gate.is_open() {
+        tracing::warn!(
+            "whoever connects can have certificates made for any name; `--allow` says for which"
+        );
+    }
     let stand_in = StandIn::load(site.stand_in.clone(), &**clock, telemetry)?;
     let table = Arc::new(CertificateTable::strict());
     let named = site.named.clone();

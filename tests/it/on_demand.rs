@@ -188,7 +188,11 @@ fn the_first_client_is_served_with_its_own_certificate_and_the_next_start_has_it
     let Scene { env, server, .. } = scene;
     has(
         server.terminate().success().stderr(),
-        &["having a certificate made", "served from now on"],
+        &[
+            "`--allow` says for which",
+            "having a certificate made",
+            "served from now on",
+        ],
     );
 
     let Some(scene) = Scene::start_in(env, &[]) else {

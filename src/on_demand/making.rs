@@ -86,12 +86,16 @@ impl Hands {
     }
 
     async fn make(&self, name: &DnsName, client: Option<IpAddr>) -> Result<Got, PutOff> {
-        let now = self.desk.clock().now();
-        if let Some(bundle) = self.provided(name, client).await {
-            return Ok(supplied(bundle));
+        match self.provided(name, client).await {
+            Some(bundle) => Ok(supplied(bundle)),
+            None => self.order(name).await,
         }
+    }
+
+    /// Has the CA make it.
+    async fn order(&self, name: &DnsName) -> Result<Got, PutOff> {
         let id = CertId::on_demand(name);
-        match self.obtain(&id, name, now).await {
+        match self.obtain(&id, name).await {
             Ok(stored) => {
                 self.desk.observer().emit(&issued(&stored, false));
                 Ok(self.got(stored))
@@ -121,8 +125,8 @@ impl Hands {
         }
     }
 
-    async fn obtain(&self, id: &CertId, name: &DnsName, now: Timestamp) -> Result<Stored, Refused> {
-        let store = &*self.store;
+    async fn obtain(&self, id: &CertId, name: &DnsName) -> Result<Stored, Refused> {
+        let (store, now) = (&*self.store, self.desk.clock().now());
         let _lock = wait_for_certificate(store, id).await.map_err(failed)?;
         for healed in store.recover(id).map_err(failed)? {
             tracing::info!(%id, "{healed}");
@@ -276,7 +280,7 @@ impl Hands {
                 Looked::Replaced(supplied(bundle))
             }
             Some(_) => Looked::Kept(self.desk.clock().now() + LOOK_AGAIN / 24),
-            None => match self.make(name, None).await {
+            None => match self.order(name).await {
                 Ok(got) => Looked::Replaced(got),
                 Err(PutOff { until }) => Looked::Kept(until),
             },

@@ -319,14 +319,18 @@ impl Desk {
 
     /// What is seen of a name that is not on its way.
     fn served(&self, name: &DnsName) -> Reply {
-        let asked = Asked {
-            server_name: Some(name.as_str()),
-            ..NOBODY
-        };
-        match self.table.find(asked) {
+        match self.identity(name) {
             Some(_) => Reply::Serve,
             None => Reply::StandIn(ASK_AGAIN),
         }
+    }
+
+    /// What `name` is served with; looking is no use of it.
+    pub(super) fn identity(&self, name: &DnsName) -> Option<Identity> {
+        self.table.find(Asked {
+            server_name: Some(name.as_str()),
+            ..NOBODY
+        })
     }
 
     fn reject(&self, miss: &Miss<'_>, why: Refusal) -> Answer {

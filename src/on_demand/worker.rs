@@ -5,7 +5,6 @@
 //! nobody uses is not renewed, and in the end removed.
 
 use std::collections::VecDeque;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration as StdDuration;
 
@@ -19,7 +18,7 @@ use super::policy::Happening;
 use super::tending::{Kept, Origin, Tending};
 use super::{Issuance, Settings};
 use crate::bundle::Certificate;
-use crate::certificates::{Asked, Certificates, SourceId, UnusableCertificate};
+use crate::certificates::{SourceId, UnusableCertificate};
 use crate::clock::{Duration, Timestamp, rfc3339};
 use crate::event::{Event, Facts};
 use crate::finding::words::causes;
@@ -283,11 +282,7 @@ impl Hands {
     /// Notes who was served with what since the last time.
     fn note_uses(&self, tending: &mut Tending) {
         let used = |name: &DnsName| {
-            let asked = Asked {
-                server_name: Some(name.as_str()),
-                local: IpAddr::from([0, 0, 0, 0]),
-            };
-            let identity = self.desk.table().find(asked);
+            let identity = self.desk.identity(name);
             identity.is_some_and(|identity| identity.take_use())
         };
         let now = self.desk.clock().now();

@@ -11,5 +11,10 @@ pub mod jwk;
 pub mod jws;
 pub mod nonce;
 pub mod problem;
+mod service;
 pub mod state;
 pub mod validate;
+
+pub use service::{
+    Happening, Limits, Observer, OpenError, Permit, Profile, Service, Settings, Surroundings,
+};

@@ -28,6 +28,7 @@ mod lint;
 mod paths;
 mod policy;
 mod profile;
+mod publication;
 mod request;
 mod revocation;
 mod rotate;
@@ -43,6 +44,7 @@ pub use init::{InitOutcome, InitRequest, init};
 pub use issue::{Issued, Order, PrivateCa};
 pub use paths::CaPaths;
 pub use policy::{Clamped, Refused, WeakKey};
+pub use publication::Publication;
 pub use request::request;
 pub use revocation::PublishedCrl;
 pub use rotate::{

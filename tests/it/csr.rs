@@ -50,6 +50,9 @@ impl Bench {
             names,
             usage: Usage::Server,
             lifetime: None,
+            not_before: None,
+            not_after: None,
+            publication: None,
         };
         self.ca.sign_csr(csr, &request)
     }

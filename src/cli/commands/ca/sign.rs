@@ -25,6 +25,9 @@ pub(super) fn run(
         },
         usage: args.usage.usage(),
         lifetime: args.days.map(|days| Duration::days(i64::from(days))),
+        not_before: None,
+        not_after: None,
+        publication: None,
     };
     let signed = open_ca(context, &args.passphrase)?.sign_csr(&csr, &request)?;
     let chain = to_pem(&signed.chain);

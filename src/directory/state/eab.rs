@@ -7,7 +7,9 @@ use std::str::FromStr;
 use rusqlite::{Connection, Row, params};
 
 use super::super::jws::MacKey;
-use super::{AccountId, Commit, State, StateError, damaged, id, moment, moment_at, rows, to_json};
+use super::{
+    AccountId, Commit, State, StateError, damaged, id, moment, moment_at, rows, run, to_json,
+};
 use crate::clock::Timestamp;
 use crate::identifier::NameConstraints;
 
@@ -99,7 +101,8 @@ impl State {
         let kid = id::random::<16>()?;
         let key = MacKey::generate().map_err(|_| StateError::NoRandomness)?;
         self.write(Commit::Durable, |db| {
-            db.execute(
+            run(
+                db,
                 "INSERT INTO acme_eab_keys (kid, mac_key, names, trust, created_at)
                  VALUES (?1, ?2, ?3, ?4, ?5)",
                 params![
@@ -124,7 +127,7 @@ impl State {
     pub fn eab_key_of(&self, account: &AccountId) -> Result<Option<EabKey>, StateError> {
         self.read(|db| {
             let sql = format!("{SELECT} WHERE a.id = ?1");
-            Ok(rows(&mut db.prepare(&sql)?, [account.as_str()], read)?.pop())
+            Ok(rows(&mut db.prepare_cached(&sql)?, [account.as_str()], read)?.pop())
         })
     }
 
@@ -132,7 +135,7 @@ impl State {
     pub fn eab_keys(&self) -> Result<Vec<EabKey>, StateError> {
         self.read(|db| {
             let sql = format!("{SELECT} ORDER BY k.created_at, k.kid");
-            rows(&mut db.prepare(&sql)?, [], read)
+            rows(&mut db.prepare_cached(&sql)?, [], read)
         })
     }
 
@@ -140,7 +143,8 @@ impl State {
     /// [`State::eab_key_of`] sees it. Durable. The first date stands.
     pub fn revoke_eab_key(&self, kid: &str, now: Timestamp) -> Result<EabKey, StateError> {
         self.write(Commit::Durable, |db| {
-            db.execute(
+            run(
+                db,
                 "UPDATE acme_eab_keys SET revoked_at = coalesce(revoked_at, ?2) WHERE kid = ?1",
                 params![kid, now.unix_timestamp()],
             )?;
@@ -158,7 +162,8 @@ pub(super) fn bind(db: &Connection, kid: &str, now: Timestamp) -> Result<(), Sta
     if key.bound.is_some() {
         return Err(StateError::EabUnusable("another account has it"));
     }
-    db.execute(
+    run(
+        db,
         "UPDATE acme_eab_keys SET bound_at = ?2 WHERE kid = ?1",
         params![kid, now.unix_timestamp()],
     )?;
@@ -170,7 +175,7 @@ const SELECT: &str = "SELECT k.*, a.id AS account FROM acme_eab_keys k
 
 fn one(db: &Connection, kid: &str) -> Result<Option<EabKey>, StateError> {
     let sql = format!("{SELECT} WHERE k.kid = ?1");
-    Ok(rows(&mut db.prepare(&sql)?, [kid], read)?.pop())
+    Ok(rows(&mut db.prepare_cached(&sql)?, [kid], read)?.pop())
 }
 
 fn read(row: &Row<'_>) -> Result<EabKey, StateError> {

@@ -62,6 +62,7 @@ pub(super) fn run(
             allow_local: args.validation.allow_loopback,
             ..Policy::default()
         },
+        embedded: false,
     };
     let encrypted = authority.active().key.is_encrypted();
     let passphrase = context.ca_passphrase(encrypted, &args.passphrase)?;

@@ -9,11 +9,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rustls::pki_types::{CertificateDer, ServerName, TrustAnchor, UnixTime};
 
 use super::authority::{Authority, generations};
-use super::csr::{self, CsrRequest, SignedCsr};
+use super::csr::{self, CsrNames, CsrRequest, SignedCsr};
 use super::error::CaError;
 use super::ledger::{Entry, Ledger, Role};
 use super::lint::{Kind, Ordered};
-use super::policy::{self, AcceptedKey, Authorized, Clamped, Limits, Wanted};
+use super::policy::{self, AcceptedKey, Authorized, Clamped, Dates, Limits, Wanted};
 use super::sign::{Rehearsal, sign};
 use super::{CaConfig, CaPaths, KeyLocation, key_file, paths, profile};
 use crate::bundle::{CertBundle, Certificate};
@@ -111,7 +111,7 @@ impl PrivateCa {
         let wanted = Wanted {
             names: &profile.names,
             usage: profile.usage,
-            lifetime: profile.lifetime(),
+            dates: Dates::lasting(profile.lifetime()),
         };
         self.signer().authorize(&wanted, self.clock.now()).map(drop)
     }
@@ -137,6 +137,27 @@ impl PrivateCa {
         Ok(answers)
     }
 
+    /// Whether policy would sign `request` now: the dates, and the names if they are
+    /// given. Those in a request are known only once it is there. Signs nothing.
+    pub fn check_csr(&self, request: &CsrRequest) -> Result<(), CaError> {
+        let signer = self.signer();
+        let limits = signer.limits(self.clock.now());
+        match &request.names {
+            CsrNames::Given(names) => {
+                let wanted = Wanted {
+                    names,
+                    usage: request.usage,
+                    dates: request.dates(),
+                };
+                policy::authorize(&wanted, &limits)?;
+            }
+            CsrNames::Requested => {
+                policy::check_dates(&request.dates(), &limits)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Signs the public key of a PKCS#10 request, DER or PEM.
     ///
     /// Of the request only the public key counts, and its names if `request` says
@@ -148,7 +169,7 @@ impl PrivateCa {
         let wanted = Wanted {
             names: &checked.names,
             usage: request.usage,
-            lifetime: request.lifetime,
+            dates: request.dates(),
         };
         let authorized = signer.authorize(&wanted, now)?;
         let chain = signer.sign_leaf(&authorized, &checked.key, now)?;
@@ -321,19 +342,22 @@ impl Signer {
     }
 
     fn authorize(&self, wanted: &Wanted<'_>, now: Timestamp) -> Result<Authorized, CaError> {
-        let limits = Limits {
+        Ok(policy::authorize(wanted, &self.limits(now))?)
+    }
+
+    fn limits(&self, now: Timestamp) -> Limits<'_> {
+        Limits {
             constraints: &self.authority.config().permit,
             issuer: &self.authority.active().certificate,
             now,
-        };
-        Ok(policy::authorize(wanted, &limits)?)
+        }
     }
 
     fn issue(&self, order: Order, now: Timestamp) -> Result<(Issued, Entry), CaError> {
         let wanted = Wanted {
             names: &order.profile.names,
             usage: order.profile.usage,
-            lifetime: order.profile.lifetime(),
+            dates: Dates::lasting(order.profile.lifetime()),
         };
         let authorized = self.authorize(&wanted, now)?;
         let key = AcceptedKey::from_spki(&order.key.public_key_der())?;
@@ -378,7 +402,8 @@ impl Signer {
         Ok(chain)
     }
 
-    /// What a TLS client does: builds the path to the root and looks for the names.
+    /// What a TLS client does, now or as soon as the leaf is valid: builds the path to
+    /// the root and looks for the names.
     fn check_path(
         &self,
         chain: &[Certificate],
@@ -388,7 +413,8 @@ impl Signer {
         let (leaf, above) = chain.split_first().expect("a chain starts with the leaf");
         let end = webpki::EndEntityCert::try_from(leaf.der()).map_err(CaError::Path)?;
         let above: Vec<CertificateDer<'_>> = above.iter().map(|c| c.der().clone()).collect();
-        let seconds = u64::try_from(now.unix_timestamp()).unwrap_or_default();
+        let moment = now.max(authorized.not_before());
+        let seconds = u64::try_from(moment.unix_timestamp()).unwrap_or_default();
         let moment = UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds));
         let server = webpki::KeyUsage::server_auth;
         let client = webpki::KeyUsage::client_auth;
@@ -540,6 +566,22 @@ mod tests {
         }
     }
 
+    fn csr(names: &[&str]) -> Vec<u8> {
+        let names = profile(names).names;
+        crate::pki::request(&key(), &names).unwrap().into_bytes()
+    }
+
+    fn wanted() -> CsrRequest {
+        CsrRequest {
+            names: CsrNames::Requested,
+            usage: Usage::Server,
+            lifetime: None,
+            not_before: None,
+            not_after: None,
+            publication: None,
+        }
+    }
+
     fn rows(home: &Path) -> i64 {
         let path = home.join("ca/ca.sqlite");
         let connection = rusqlite::Connection::open(path).unwrap();
@@ -597,6 +639,58 @@ mod tests {
         let ok: Vec<bool> = answers.iter().map(Result::is_ok).collect();
         assert_eq!(ok, [true, false, true]);
         assert_eq!(rows(dir.path()), before + 2);
+    }
+
+    #[test]
+    fn a_request_gets_exactly_the_dates_it_asks_for_or_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        make(dir.path());
+        let ca = open(dir.path(), Duration::DAY);
+        let (moment, day) = (now() + Duration::DAY, Duration::DAY);
+        let csr = csr(&["a.test"]);
+        let before = rows(dir.path());
+        for (not_before, not_after) in [
+            (None, Some(moment + day * 3)),
+            (Some(moment - Duration::MINUTE), Some(moment + day)),
+            // A client cannot verify this one yet.
+            (Some(moment + day * 2), Some(moment + day * 90)),
+        ] {
+            let wanted = CsrRequest {
+                not_before,
+                not_after,
+                ..wanted()
+            };
+            ca.check_csr(&wanted).unwrap();
+            let signed = ca.sign_csr(&csr, &wanted).unwrap();
+            let leaf = &signed.chain[0];
+            assert_eq!(signed.clamped, None);
+            assert_eq!(Some(leaf.not_after()), not_after);
+            let usual = moment - Duration::minutes(5);
+            assert_eq!(leaf.not_before(), not_before.unwrap_or(usual));
+        }
+        let end = ca.authority().active().certificate.not_after();
+        for not_after in [moment, end + Duration::SECOND, moment + day * 825] {
+            let mut wanted = CsrRequest {
+                not_after: Some(not_after),
+                ..wanted()
+            };
+            for names in [
+                CsrNames::Requested,
+                CsrNames::Given(profile(&["a.test"]).names),
+            ] {
+                wanted.names = names;
+                for refused in [
+                    ca.check_csr(&wanted).unwrap_err(),
+                    ca.sign_csr(&csr, &wanted).unwrap_err(),
+                ] {
+                    let CaError::Refused(reason) = refused else {
+                        panic!("{refused}")
+                    };
+                    assert!(reason.is_about_dates(), "{reason}");
+                }
+            }
+        }
+        assert_eq!(rows(dir.path()), before + 3);
     }
 
     #[test]

@@ -263,7 +263,7 @@ mod tests {
 
     use super::*;
     use crate::key::PrivateKey;
-    use crate::pki::policy::{self, Authorized, Wanted};
+    use crate::pki::policy::{self, Authorized, Dates, Wanted};
     use crate::pki::test_ca::{Hierarchy, key};
     use crate::pki::{CrlUrl, profile};
 
@@ -298,7 +298,7 @@ mod tests {
         let wanted = Wanted {
             names: &[Identifier::parse("a.test").unwrap()],
             usage: Usage::Server,
-            lifetime: None,
+            dates: Dates::default(),
         };
         policy::authorize(&wanted, &ca.limits()).unwrap()
     }

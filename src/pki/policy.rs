@@ -20,6 +20,8 @@ pub(super) const MAX_NAMES: usize = 100;
 pub(super) const DEFAULT_LIFETIME: Duration = Duration::days(90);
 /// Longest life of a leaf: Apple's limit for certificates of any root.
 pub(super) const MAX_LIFETIME: Duration = Duration::days(825);
+/// Life of a leaf that says nothing of where its revocation can be looked up.
+const SHORT_LIVED: Duration = Duration::days(7);
 /// How far a leaf's life starts in the past, for clocks that are behind.
 const BACKDATE: Duration = Duration::minutes(5);
 /// How far in the past a leaf's life may start when somebody asks for its first second:
@@ -94,6 +96,12 @@ impl Authorized {
 
     pub(super) fn lifetime(&self) -> Duration {
         self.not_after - self.not_before
+    }
+
+    /// Whether it is gone before anybody would look for its revocation. What its life
+    /// starts in the past does not count.
+    pub(super) fn is_short_lived(&self) -> bool {
+        self.lifetime() <= SHORT_LIVED + BACKDATE
     }
 
     pub(super) fn clamped(&self) -> Option<&Clamped> {

@@ -9,6 +9,7 @@
 pub mod asked;
 pub mod jwk;
 pub mod jws;
+pub mod limits;
 pub mod nonce;
 pub mod problem;
 mod service;

@@ -7,6 +7,7 @@
 //! nothing fetched on its behalf, is repeated unescaped.
 
 pub mod asked;
+pub mod caa;
 pub mod jwk;
 pub mod jws;
 pub mod limits;

@@ -5,6 +5,7 @@ mod issuing;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -268,7 +269,11 @@ fn it_is_looked_after_like_every_server() {
         .spawn();
     let admin = server.await_address("/health, /ready and /metrics");
     let address = ready(&mut server);
-    assert!(plain(admin, "GET", "/ready").starts_with("HTTP/1.1 200"));
+    // It is ready a moment after it says where it serves.
+    let until = Instant::now() + Duration::from_secs(20);
+    while !plain(admin, "GET", "/ready").starts_with("HTTP/1.1 200") {
+        assert!(Instant::now() < until, "never ready");
+    }
     let client = localhost(&env, address);
     let mut open = client.connect().unwrap();
     let serial = open.serial();

@@ -66,7 +66,7 @@ fn add(
          certbot   --eab-kid {kid} --eab-hmac-key {hmac}\n\
          lego      --eab --kid {kid} --hmac {hmac}\n\
          acme.sh   --register-account --eab-kid {kid} --eab-hmac-key {hmac}\n\
-         certmint  --eab-kid {kid} --eab-hmac-file FILE (with the hmac key in FILE)\n"
+         certmint  --eab-kid {kid} --eab-hmac-file FILE (mode 0600, with the hmac key in it)\n"
     ));
     printer.note(&format!(
         "for one account, which may order for {}{}; the hmac key is not shown again",

@@ -7,6 +7,8 @@
 //! nothing fetched on its behalf, is repeated unescaped.
 
 pub mod asked;
+#[cfg(feature = "acme")]
+pub mod embedded;
 pub mod jwk;
 pub mod jws;
 pub mod nonce;

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::keeper::Keeper;
 use super::plan::told_of;
 use super::{First, ServeError, ServeMode, Shown, Site, Source, demand};
+use crate::challenge::ServedAt;
 use crate::clock::Clock;
 use crate::on_demand::Desk;
 use crate::on_demand::gate::Gate;
@@ -37,6 +38,8 @@ pub(super) struct Tended {
     mode: ServeMode,
     pub(super) security: Security,
     pub(super) redirect: Option<Redirect>,
+    /// Where its challenges are answered.
+    pub(super) served: ServedAt,
     /// What serving began with, once there is something.
     pub(super) first: OnceLock<Shown>,
     /// Who answers those who ask for other names.
@@ -123,6 +126,7 @@ impl Pool {
             mode: site.mode.clone(),
             security: source.security(),
             redirect: source.redirect(),
+            served: source.served(),
             first: OnceLock::new(),
             desk: source.desk(),
             stop: means.stop.child_token(),

@@ -276,7 +276,8 @@ impl Certificates<'_> {
 
     fn due_at(&self, stored: &Stored, attempts: &Attempts) -> Timestamp {
         let leaf = stored.bundle.leaf();
-        let is_ours = stored.record.issuer == IssuerRef::Private;
+        let is_ours = stored.record.issuer.may_be_ours()
+            && (!stored.record.issuer.is_public() || self.authority.issuer_of(leaf).is_some());
         // Since a new root was made, and `renew` will replace it.
         if is_ours && self.authority.superseded(leaf).is_some() {
             return self.now;
@@ -293,7 +294,10 @@ impl Certificates<'_> {
     fn revocation(&self, stored: &Stored) -> Result<Option<(Timestamp, Option<String>)>, CliError> {
         let leaf = stored.bundle.leaf();
         if let IssuerRef::Acme(_) = stored.record.issuer {
-            return Ok(self.revoked_elsewhere(leaf));
+            let noted = self.revoked_elsewhere(leaf);
+            if noted.is_some() || !stored.record.issuer.may_be_ours() {
+                return Ok(noted);
+            }
         }
         let entry = self.ledger.by_serial(leaf.serial())?;
         let revoked = entry.and_then(|entry| entry.revoked);

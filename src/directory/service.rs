@@ -1,26 +1,58 @@
 //! The directory itself: requests in, answers out, and what goes on in between.
+//!
+//! Rules kept here: an answer waits at most [`challenges::PATIENCE`] for what goes on;
+//! what changes the memory or the inventory runs on threads that may block, and no
+//! client that leaves stops it; every answer has a nonce and the way back to the
+//! directory; a path is read in one place, and so is a signature.
 
-use std::collections::BTreeSet;
+mod accounts;
+mod answer;
+mod certificates;
+mod challenges;
+mod issuing;
+mod limiter;
+mod orders;
+mod publishing;
+mod route;
+mod signed;
+mod tending;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use http::{Request, Response};
+use http::request::Parts;
+use http::{Method, Request, Response, StatusCode};
 use hyper::body::Bytes;
-use tokio_util::sync::CancellationToken;
+use serde::Serialize;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 use url::Url;
 
-use super::problem::ProblemType;
-use super::state::StateError;
+use self::answer::Answer;
+use self::challenges::{Begun, PATIENCE};
+use self::issuing::Queue;
+use self::limiter::Limiter;
+use self::publishing::Lists;
+use self::route::{Route, Urls};
+use self::signed::{only_account, only_key};
+use super::nonce::Nonces;
+use super::problem::{Problem, ProblemType};
+use super::state::{ChallengeId, OrderId, State, StateError};
 use super::validate::{Network, Policy};
 use crate::bundle::Certificate;
 use crate::challenge::ChallengeKind;
 use crate::clock::{Clock, Duration};
 use crate::identifier::{DnsName, Identifier, NameConstraints};
-use crate::issuer::Usage;
+use crate::issuer::{BoxFuture, Usage};
 use crate::key::Passphrase;
-use crate::pki::{CaError, Publication};
+use crate::pki::{CaError, PrivateCa, Publication};
+use crate::store::{Lock, StoreError};
+
+/// What keeps two servers from running the directory of one CA.
+const LOCK: &str = "acme-directory";
 
 /// How a directory is run.
 #[derive(Debug, Clone)]
@@ -48,6 +80,9 @@ pub struct Settings {
     pub validation: Policy,
     /// Where the CRLs and the issuers' certificates can be had, if anywhere.
     pub publication: Option<Publication>,
+    /// Whether this serves its own process alone: beside another directory of the same
+    /// CA, and leaving to that one what one that died has begun.
+    pub embedded: bool,
 }
 
 /// For which names certificates are issued.
@@ -169,7 +204,67 @@ pub enum Happening<'a> {
 
 /// The private CA's ACME server.
 #[derive(Debug)]
-pub struct Service {}
+pub struct Service {
+    settings: Settings,
+    clock: Arc<dyn Clock>,
+    network: Arc<dyn Network>,
+    observer: Arc<dyn Observer>,
+    ca: PrivateCa,
+    state: State,
+    nonces: Nonces,
+    limiter: Limiter,
+    queue: Queue,
+    lists: Lists,
+    /// For validations that go on at a time.
+    slots: Semaphore,
+    /// Says that this process runs the directory.
+    _alone: Option<Lock>,
+}
+
+/// The directory object (RFC 8555 §7.1.1).
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Index<'a> {
+    new_nonce: String,
+    new_account: String,
+    new_order: String,
+    revoke_cert: String,
+    key_change: String,
+    renewal_info: String,
+    meta: Meta<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Meta<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    terms_of_service: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    website: Option<&'a str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    caa_identities: Vec<&'a str>,
+    external_account_required: bool,
+    profiles: BTreeMap<&'a str, &'a str>,
+}
+
+/// What follows the part of a request that blocks. What is waited for goes on whether
+/// or not somebody waits.
+enum Next {
+    /// Nothing.
+    Answer(Answer),
+    /// Something goes on, and is of interest to whoever asked.
+    Wait(BoxFuture<'static, ()>, Then),
+}
+
+/// What is told after a while.
+enum Then {
+    /// What became of a challenge.
+    Challenge(ChallengeId, Urls),
+    /// What became of an order.
+    Order(OrderId, Urls),
+    /// This.
+    Answer(Answer),
+}
 
 impl Service {
     /// Where a client begins, below the URL of the server.
@@ -177,8 +272,60 @@ impl Service {
 
     /// Opens the CA and its memory, and finishes what a directory that died has begun.
     /// Blocks on the disk.
-    pub fn open(_settings: Settings, _surroundings: Surroundings) -> Result<Arc<Self>, OpenError> {
-        Ok(Arc::new(Self {}))
+    pub fn open(settings: Settings, surroundings: Surroundings) -> Result<Arc<Self>, OpenError> {
+        let Surroundings {
+            home,
+            passphrase,
+            clock,
+            network,
+            observer,
+        } = surroundings;
+        let ca = PrivateCa::open(&home, passphrase.as_ref(), Arc::clone(&clock))?;
+        let paths = ca.authority().paths().clone();
+        let alone = if settings.embedded {
+            None
+        } else {
+            let lock = Lock::try_acquire(&paths.locks(), LOCK)?;
+            Some(lock.ok_or(OpenError::RunByAnother(home))?)
+        };
+        let service = Self {
+            state: State::open(&paths.ledger())?,
+            nonces: Nonces::new().map_err(|_| OpenError::NoRandomness)?,
+            limiter: Limiter::new(settings.limits.clone()),
+            slots: Semaphore::new(settings.limits.validations as usize),
+            queue: Queue::default(),
+            lists: Lists::default(),
+            settings,
+            clock,
+            network,
+            observer,
+            ca,
+            _alone: alone,
+        };
+        if !service.settings.embedded {
+            service.recover()?;
+        }
+        Ok(Arc::new(service))
+    }
+
+    /// Finishes orders whose certificate is there, and signs for those without.
+    fn recover(&self) -> Result<(), OpenError> {
+        let recovered = self.state.recover(self.clock.now())?;
+        for order in &recovered.finished {
+            tracing::info!(%order, "an order was finished whose certificate had been issued");
+        }
+        for interrupted in recovered.interrupted {
+            let order = interrupted.order.id.clone();
+            match self.job(interrupted.order) {
+                Ok(job) => drop(self.queue(job)),
+                Err(problem) => {
+                    tracing::warn!(%order, %problem, "an order that was interrupted cannot go on");
+                    self.state.fail_order(&order, &problem, self.clock.now())?;
+                }
+            }
+        }
+        self.sign_queued();
+        Ok(())
     }
 
     /// Answers one request of a client at `from`, whatever it is. Needs a tokio runtime.
@@ -186,21 +333,230 @@ impl Service {
     /// The body must be whole; one over [`super::jws::MAX_BODY`] is refused.
     pub async fn answer(
         self: &Arc<Self>,
-        _request: Request<Bytes>,
-        _from: IpAddr,
+        request: Request<Bytes>,
+        from: IpAddr,
     ) -> Response<Bytes> {
-        Response::default()
+        let (head, body) = request.into_parts();
+        let urls = Urls::of(&head, self.settings.public_url.as_ref());
+        let route = Route::parse(head.uri.path());
+        let endpoint = route.as_ref().map_or("unknown", Route::endpoint);
+        let index = urls.as_ref().ok().map(|urls| urls.at("directory"));
+        let answered = match (route, urls) {
+            (None, _) => Err(Problem::not_found("resource")),
+            (_, Err(problem)) => Err(problem),
+            (Some(route), Ok(urls)) => self.respond(route, head, body, urls, from).await,
+        };
+        let problem = answered.as_ref().err().map(Problem::kind);
+        self.observer.saw(&Happening::Request { endpoint, problem });
+        let nonce = self.nonces.issue(self.clock.now());
+        let answer = answered.unwrap_or_else(|problem| self.explained(problem));
+        answer.finish(&nonce, index.as_deref())
     }
 
     /// Answers one request over plain HTTP: CRLs, issuers' certificates, the roots.
-    pub async fn answer_plain(self: &Arc<Self>, _request: Request<Bytes>) -> Response<Bytes> {
-        Response::default()
+    pub async fn answer_plain(self: &Arc<Self>, request: Request<Bytes>) -> Response<Bytes> {
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        let found = self.blocking(move |service| service.published(&method, &path));
+        found.await.unwrap_or_else(Answer::from).plain()
     }
 
-    /// Looks after what the directory keeps until `stop`: challenges that were left
-    /// unfinished, what is too old to keep, and CRLs before they go stale.
-    pub async fn tend(self: Arc<Self>, stop: CancellationToken) {
-        stop.cancelled().await;
+    /// A problem as an answer; with the terms, where these are the problem.
+    fn explained(&self, problem: Problem) -> Answer {
+        let terms = self.settings.terms_of_service.as_ref();
+        let terms = terms.filter(|_| problem.kind() == ProblemType::UserActionRequired);
+        let answer = Answer::from(problem);
+        match terms {
+            Some(terms) => answer.link(terms.as_str(), "terms-of-service"),
+            None => answer,
+        }
+    }
+
+    async fn respond(
+        self: &Arc<Self>,
+        route: Route,
+        head: Parts,
+        body: Bytes,
+        urls: Urls,
+        from: IpAddr,
+    ) -> Result<Answer, Problem> {
+        if !route.takes(&head.method) {
+            let problem = Problem::malformed("this resource has no such method");
+            let problem = problem.with_status(StatusCode::METHOD_NOT_ALLOWED);
+            return Ok(Answer::from(problem).allow(route.allowed()));
+        }
+        let next = self
+            .blocking(move |service| {
+                if head.method == Method::POST {
+                    service.signed(route, &head, &body, urls, from)
+                } else {
+                    service.read(&route, &head.method, &urls).map(Next::Answer)
+                }
+            })
+            .await?;
+        self.go_on(next).await
+    }
+
+    /// What follows a request, for as long as a client should wait.
+    async fn go_on(self: &Arc<Self>, next: Next) -> Result<Answer, Problem> {
+        let then = match next {
+            Next::Answer(answer) => return Ok(answer),
+            Next::Wait(work, then) => {
+                let _ = timeout(PATIENCE, work).await;
+                then
+            }
+        };
+        match then {
+            Then::Answer(answer) => Ok(answer),
+            Then::Challenge(id, urls) => {
+                let look = self.blocking(move |service| service.looked(&id, &urls));
+                look.await
+            }
+            Then::Order(id, urls) => {
+                let look = self.blocking(move |service| {
+                    let order = service.state.order(&id, service.clock.now())?;
+                    Ok(orders::shown(&order, &urls))
+                });
+                look.await
+            }
+        }
+    }
+
+    fn looked(&self, challenge: &ChallengeId, urls: &Urls) -> Result<Answer, Problem> {
+        let found = self.state.authorization_of(challenge, self.clock.now())?;
+        self.challenge(&found, challenge, urls)
+    }
+
+    /// What anybody may read.
+    fn read(&self, route: &Route, method: &Method, urls: &Urls) -> Result<Answer, Problem> {
+        match route {
+            Route::Directory => Ok(self.index(urls)),
+            Route::NewNonce if *method == Method::HEAD => Ok(Answer::empty(StatusCode::OK)),
+            Route::NewNonce => Ok(Answer::empty(StatusCode::NO_CONTENT)),
+            Route::RenewalInfo(id) => self.renewal_info(id),
+            Route::Roots => Ok(self.roots()),
+            _ => Err(Problem::not_found("resource")),
+        }
+    }
+
+    /// What an account or a key asks for.
+    fn signed(
+        self: &Arc<Self>,
+        route: Route,
+        head: &Parts,
+        body: &[u8],
+        urls: Urls,
+        from: IpAddr,
+    ) -> Result<Next, Problem> {
+        let (signatory, request) = self.authenticate(head, body, &urls)?;
+        match route {
+            Route::NewAccount => {
+                only_key(&signatory)?;
+                return self.new_account(&request, &urls, from).map(Next::Answer);
+            }
+            Route::RevokeCert => {
+                let answer = self.revoke(&signatory, &request)?;
+                self.note_revocation();
+                let publishing = self.beside(|service| service.publish_revocations());
+                return Ok(Next::Wait(publishing, Then::Answer(answer)));
+            }
+            _ => {}
+        }
+        let account = only_account(signatory)?;
+        let answer = match route {
+            Route::NewOrder => self.new_order(&account, &request, &urls),
+            Route::KeyChange => self.key_change(&account, &request, &urls),
+            Route::Account(id) => self.account(&account, &id, &request, &urls),
+            Route::Orders(id, after) => {
+                self.orders(&account, (&id, after.as_ref()), &request, &urls)
+            }
+            Route::Order(id) => self.order(&account, &id, &request, &urls),
+            Route::Finalize(id) => {
+                let job = self.finalize(&account, &id, &request)?;
+                let told = self.queue(job);
+                // Dropped: it goes on all the same, and tells whose turn it was.
+                drop(self.beside(|service| service.sign_queued()));
+                let told = Box::pin(async { told.await.unwrap_or_default() });
+                return Ok(Next::Wait(told, Then::Order(id, urls)));
+            }
+            Route::Authorization(id) => self.authorization(&account, &id, &request, &urls),
+            Route::Challenge(id) => match self.begin_challenge(&account, &id, &request)? {
+                Begun::Known(found) => self.challenge(&found, &id, &urls),
+                Begun::Look(wanted) => {
+                    let looking = self.look(wanted);
+                    let looking = Box::pin(async { looking.await.unwrap_or_default() });
+                    return Ok(Next::Wait(looking, Then::Challenge(id, urls)));
+                }
+            },
+            Route::Certificate(id, chain) => {
+                self.certificate(&account, (&id, chain), &request, &urls)
+            }
+            Route::Directory | Route::NewNonce => {
+                request.expect_post_as_get()?;
+                self.read(&route, &Method::GET, &urls)
+            }
+            Route::NewAccount | Route::RevokeCert | Route::RenewalInfo(_) | Route::Roots => {
+                Err(Problem::not_found("resource"))
+            }
+        };
+        answer.map(Next::Answer)
+    }
+
+    fn index(&self, urls: &Urls) -> Answer {
+        let Settings {
+            terms_of_service,
+            website,
+            caa_identities,
+            profiles,
+            ..
+        } = &self.settings;
+        let named = |profile: &'_ Profile| (profile.name.clone(), profile.description.clone());
+        let profiles: Vec<_> = profiles.iter().map(named).collect();
+        Answer::json(&Index {
+            new_nonce: urls.at("new-nonce"),
+            new_account: urls.at("new-account"),
+            new_order: urls.at("new-order"),
+            revoke_cert: urls.at("revoke-cert"),
+            key_change: urls.at("key-change"),
+            renewal_info: urls.at("renewal-info"),
+            meta: Meta {
+                terms_of_service: terms_of_service.as_ref().map(Url::as_str),
+                website: website.as_ref().map(Url::as_str),
+                caa_identities: caa_identities.iter().map(DnsName::as_str).collect(),
+                external_account_required: self.settings.require_eab,
+                profiles: profiles
+                    .iter()
+                    .map(|(name, words)| (name.as_str(), words.as_str()))
+                    .collect(),
+            },
+        })
+    }
+
+    /// Runs what blocks where it may, beside the request.
+    fn beside(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Arc<Self>) + Send + 'static,
+    ) -> BoxFuture<'static, ()> {
+        let running = self.blocking(|service| {
+            work(service);
+            Ok(())
+        });
+        Box::pin(async { running.await.unwrap_or_default() })
+    }
+
+    /// Runs what blocks where it may. It begins at once, and goes on whether or not
+    /// somebody waits.
+    fn blocking<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Arc<Self>) -> Result<T, Problem> + Send + 'static,
+    ) -> impl Future<Output = Result<T, Problem>> + Send + 'static {
+        let service = Arc::clone(self);
+        let running = tokio::task::spawn_blocking(move || work(&service));
+        async move {
+            // A panic has been told of.
+            running
+                .await
+                .unwrap_or_else(|_| Err(Problem::server_internal()))
+        }
     }
 }
 
@@ -216,6 +572,9 @@ pub enum OpenError {
     /// Another process runs the directory of this CA.
     #[error("another process runs the directory of the CA in `{}`", .0.display())]
     RunByAnother(PathBuf),
+    /// Its lock cannot be taken.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// The system has no randomness.
     #[error("the system has no randomness")]
     NoRandomness,
@@ -228,6 +587,7 @@ impl OpenError {
             Self::Ca(error) => error.hint(),
             Self::State(error) => error.hint(),
             Self::RunByAnother(_) => Some("use the one that runs, or stop it first".to_owned()),
+            Self::Store(error) => error.hint(),
             Self::NoRandomness => None,
         }
     }

@@ -40,7 +40,8 @@ pub use status::{AccountStatus, AuthorizationStatus, ChallengeStatus, OrderStatu
 
 use super::problem::{Problem, ProblemType};
 use crate::clock::Timestamp;
-use crate::pki::ledger::{Ledger, LedgerError};
+use crate::finding::words::causes;
+use crate::pki::ledger::{Entry, Ledger, LedgerError, Reason, Revoke};
 
 /// The directory's memory. May be shared by threads; one works at a time, for a
 /// fraction of a millisecond unless it waits for the disk, so call it from
@@ -75,6 +76,23 @@ impl State {
         })))
     }
 
+    /// What the inventory has of the certificate with this serial number.
+    pub fn certificate(&self, serial: &[u8]) -> Result<Option<Entry>, StateError> {
+        Ok(self.held().ledger.by_serial(serial)?)
+    }
+
+    /// Revokes a certificate in the inventory. Durable.
+    pub fn revoke(
+        &self,
+        serial: &[u8],
+        reason: Reason,
+        now: Timestamp,
+    ) -> Result<Revoke, StateError> {
+        let mut held = self.held();
+        held.wait_for_disk(true)?;
+        Ok(held.ledger.revoke(serial, reason, now)?)
+    }
+
     fn held(&self) -> MutexGuard<'_, Held> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -102,29 +120,34 @@ impl State {
         work: impl FnOnce(&Connection) -> Result<T, StateError>,
     ) -> Result<T, StateError> {
         let mut held = self.held();
-        let waits = commit == Commit::Durable;
-        let change = held.waits != waits;
+        held.wait_for_disk(commit == Commit::Durable)?;
         let run = || {
             let connection = held.ledger.connection();
-            if change {
-                connection.execute_batch(if waits {
-                    "PRAGMA synchronous = FULL"
-                } else {
-                    "PRAGMA synchronous = NORMAL"
-                })?;
-            }
             let transaction =
                 Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
             let done = work(&transaction)?;
             transaction.commit()?;
             Ok(done)
         };
-        let outcome = run().map_err(|error: StateError| error.at("write", held.ledger.path()));
-        if change {
-            // Looked up, not assumed: the pragma itself may have failed.
-            held.waits = synchronous(held.ledger.connection());
+        run().map_err(|error: StateError| error.at("write", held.ledger.path()))
+    }
+}
+
+impl Held {
+    /// Has commits from now on wait for the disk, or not.
+    fn wait_for_disk(&mut self, waits: bool) -> Result<(), StateError> {
+        if self.waits == waits {
+            return Ok(());
         }
-        outcome
+        let connection = self.ledger.connection();
+        let changed = connection.execute_batch(if waits {
+            "PRAGMA synchronous = FULL"
+        } else {
+            "PRAGMA synchronous = NORMAL"
+        });
+        // Looked up, not assumed: the pragma itself may have failed.
+        self.waits = synchronous(connection);
+        changed.map_err(|error| StateError::from(error).at("write", self.ledger.path()))
     }
 }
 
@@ -228,6 +251,17 @@ impl StateError {
                 | Self::Ledger(_)
                 | Self::Sqlite(_)
         )
+    }
+}
+
+impl From<StateError> for Problem {
+    /// What is told to a stranger; what is wrong here goes to the log.
+    fn from(error: StateError) -> Self {
+        if error.is_internal() {
+            let (hint, error) = (error.hint(), causes(&error));
+            tracing::error!(error, hint, "the directory cannot remember");
+        }
+        Self::from(&error)
     }
 }
 

@@ -204,9 +204,11 @@ impl Authority {
     /// no such intermediate any more.
     pub fn chains_above(&self, issuer: &str, now: Timestamp) -> Vec<Vec<Certificate>> {
         let known = self.intermediates.iter().any(|i| i.name == issuer);
-        known
-            .then(|| vec![self.chain_above_leaf(now)])
-            .unwrap_or_default()
+        if known {
+            vec![self.chain_above_leaf(now)]
+        } else {
+            Vec::new()
+        }
     }
 
     /// Opens the ledger.

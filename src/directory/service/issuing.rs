@@ -1,0 +1,151 @@
+//! From a checked order to its certificate.
+//!
+//! Whoever comes to sign takes along what others have queued: the inventory waits for
+//! the disk once per batch, not once per certificate.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::oneshot;
+
+use super::super::problem::Problem;
+use super::super::state::{Order, OrderId};
+use super::orders::{bad_csr, names_of};
+use super::{Happening, Service};
+use crate::finding::words::causes;
+use crate::pki::{CaError, CsrNames, CsrRequest, SignedCsr};
+
+/// Certificates signed in one go at most, so that the first does not wait for the last.
+const BATCH: usize = 64;
+
+/// One certificate to be signed.
+#[derive(Debug)]
+pub(super) struct Job {
+    order: OrderId,
+    is_renewal: bool,
+    csr: Vec<u8>,
+    request: CsrRequest,
+}
+
+/// Jobs that wait for whoever signs next.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    waiting: Mutex<Vec<(Job, oneshot::Sender<()>)>>,
+    signing: Mutex<()>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Service {
+    /// What is to be signed for an order in `processing`.
+    pub(super) fn job(&self, order: Order) -> Result<Job, Problem> {
+        let profile = self.profile(order.profile.as_deref())?;
+        let request = CsrRequest {
+            names: CsrNames::Given(names_of(&order)?),
+            usage: profile.usage,
+            lifetime: Some(profile.lifetime),
+            not_before: order.not_before,
+            not_after: order.not_after,
+            publication: self.settings.publication.clone(),
+        };
+        Ok(Job {
+            order: order.id,
+            is_renewal: order.replaces.is_some(),
+            csr: order.csr.unwrap_or_default(),
+            request,
+        })
+    }
+
+    /// Queues a job; what is given back is told once it is done, well or not.
+    pub(super) fn queue(&self, job: Job) -> oneshot::Receiver<()> {
+        let (done, told) = oneshot::channel();
+        lock(&self.queue.waiting).push((job, done));
+        told
+    }
+
+    /// Signs what is queued. Blocks on the disk.
+    pub(super) fn sign_queued(&self) {
+        let _turn = lock(&self.queue.signing);
+        loop {
+            let batch = {
+                let mut waiting = lock(&self.queue.waiting);
+                let count = waiting.len().min(BATCH);
+                waiting.drain(..count).collect::<Vec<_>>()
+            };
+            if batch.is_empty() {
+                return;
+            }
+            self.sign(batch);
+        }
+    }
+
+    fn sign(&self, batch: Vec<(Job, oneshot::Sender<()>)>) {
+        let requests: Vec<_> = batch
+            .iter()
+            .map(|(job, _)| (job.csr.clone(), job.request.clone()))
+            .collect();
+        let signed = match self.ca.sign_csrs(&requests) {
+            Ok(signed) => signed,
+            Err(error) => {
+                let problem = refused(&error);
+                for (job, done) in batch {
+                    self.failed(&job.order, &problem);
+                    let _ = done.send(());
+                }
+                return;
+            }
+        };
+        for ((job, done), signed) in batch.into_iter().zip(signed) {
+            match signed {
+                Ok(signed) => self.issued(&job, &signed),
+                Err(error) => self.failed(&job.order, &refused(&error)),
+            }
+            // Whoever waited may have gone.
+            let _ = done.send(());
+        }
+    }
+
+    /// The certificate is in the inventory. When its order cannot be told now, the next
+    /// start finds it there.
+    fn issued(&self, job: &Job, signed: &SignedCsr) {
+        let Some(leaf) = signed.chain.first() else {
+            return;
+        };
+        let now = self.clock.now();
+        let finished = self
+            .state
+            .finish_order(&job.order, leaf.serial(), leaf.not_after(), now);
+        if let Err(error) = finished {
+            let error = causes(&error);
+            tracing::error!(order = %job.order, error, "a certificate was issued and its order could not be finished");
+            return;
+        }
+        for name in leaf.names() {
+            self.limiter.issued(name, now);
+        }
+        self.observer.saw(&Happening::Issued {
+            certificate: leaf,
+            is_renewal: job.is_renewal,
+        });
+    }
+
+    fn failed(&self, order: &OrderId, problem: &Problem) {
+        if let Err(error) = self.state.fail_order(order, problem, self.clock.now()) {
+            let error = causes(&error);
+            tracing::error!(%order, error, "an order that failed could not be ended");
+        }
+    }
+}
+
+/// Why no certificate is signed: a stranger is told what is wrong with the CSR, and
+/// nothing of what is wrong here.
+pub(super) fn refused(error: &CaError) -> Problem {
+    match error {
+        CaError::Csr(_) | CaError::WeakKey(_) | CaError::Refused(_) => bad_csr(&causes(error)),
+        other => {
+            tracing::error!(error = causes(other), "a certificate could not be signed");
+            Problem::server_internal()
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! What a directory does that nobody asks for: it looks once more at challenges that a
+//! stop interrupted, forgets what is over, and signs CRLs before they go stale.
+
+use std::sync::Arc;
+use std::time::Duration as Wait;
+
+use tokio_util::sync::CancellationToken;
+
+use super::Service;
+use crate::clock::Duration;
+use crate::finding::words::causes;
+
+/// How often it is looked what there is to do.
+const ROUND: Wait = Wait::from_secs(3600);
+/// How long what is over is kept, so that people can look why.
+const KEPT: Duration = Duration::days(7);
+
+impl Service {
+    /// Looks after what the directory keeps until `stop`.
+    pub async fn tend(self: Arc<Self>, stop: CancellationToken) {
+        let work = async {
+            self.look_again().await;
+            loop {
+                let round = self
+                    .blocking(|service| {
+                        service.sweep();
+                        if !service.settings.embedded {
+                            service.refresh_lists();
+                        }
+                        Ok(())
+                    })
+                    .await;
+                if let Err(problem) = round {
+                    tracing::error!(%problem, "the directory could not be looked after");
+                }
+                tokio::time::sleep(ROUND).await;
+            }
+        };
+        stop.run_until_cancelled(work).await;
+    }
+
+    async fn look_again(self: &Arc<Self>) {
+        let found = self
+            .blocking(|service| Ok(service.state.unfinished_challenges(service.clock.now())?))
+            .await;
+        for validation in found.unwrap_or_default() {
+            self.look(validation);
+        }
+    }
+
+    fn sweep(&self) {
+        match self.state.sweep(self.clock.now() - KEPT) {
+            Ok(0) => {}
+            Ok(orders) => tracing::debug!(orders, "forgot orders that are over"),
+            Err(error) => {
+                let error = causes(&error);
+                tracing::error!(error, "orders that are over could not be forgotten");
+            }
+        }
+    }
+}

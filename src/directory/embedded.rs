@@ -105,6 +105,7 @@ fn settings(permit: Permit) -> Settings {
             ..Policy::default()
         },
         publication: None,
+        embedded: true,
     }
 }
 

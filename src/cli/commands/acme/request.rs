@@ -184,6 +184,14 @@ pub(in crate::cli::commands) fn prove(
         .hint("give one of them".to_owned()));
     }
     provable(names, challenge, base.directory.is_private())?;
+    let ours_alone = base.directory.is_private() && base.fallback.is_none();
+    let mut addresses = [args.http, args.https].into_iter().flatten();
+    if !ours_alone && addresses.any(|address| address.port() == 0) {
+        return Err(CliError::usage("no CA would find it on port 0").hint(
+            "name 80 for http-01, 443 for tls-alpn-01, or the port that it is forwarded to"
+                .to_owned(),
+        ));
+    }
     let webroot = args.elsewhere.webroot.as_deref().map(webroot).transpose()?;
     let (dns, dns_file) = match challenge {
         Some(ChallengeKind::Dns01) => {

@@ -376,7 +376,7 @@ impl Ordered {
         let leaf = stored.bundle.leaf();
         self.serials.insert(leaf.serial().to_vec());
         let names = leaf.names().iter().cloned().collect();
-        let newest = self.newest.entry(names).or_insert(leaf.not_before());
+        let newest = self.newest.entry(names).or_insert_with(|| leaf.not_before());
         *newest = leaf.not_before().max(*newest);
     }
 

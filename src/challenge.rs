@@ -6,6 +6,7 @@
 //! [`ChallengeTable`] never waits, and a token or name that nobody opened misses.
 
 pub mod journal;
+mod served;
 mod standalone;
 mod table;
 pub mod validation;
@@ -13,11 +14,13 @@ mod webroot;
 
 use std::error::Error;
 use std::fmt;
+use std::net::SocketAddr;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use data_encoding::BASE64URL_NOPAD;
 
 pub use journal::{Journal, JournalError};
+pub use served::ServedAt;
 pub use standalone::{StandaloneHttp01, StandaloneTlsAlpn01};
 pub(crate) use table::reverse_name;
 pub use table::{ChallengeTable, TableSolver};
@@ -178,6 +181,11 @@ pub trait Solver: Send + Sync + fmt::Debug {
     fn sweep<'a>(&'a self) -> BoxFuture<'a, Result<(), SolverError>> {
         Box::pin(async { Ok(()) })
     }
+
+    /// The port of its own that it answers on, while it does; none when others answer.
+    fn listening<'a>(&'a self) -> BoxFuture<'a, Option<SocketAddr>> {
+        Box::pin(async { None })
+    }
 }
 
 /// Why a challenge could not be made answerable, or not be cleaned up.
@@ -239,7 +247,7 @@ fn is_base64url(byte: u8) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     /// The token of RFC 8555 §8.3 and the thumbprint of RFC 7638 §3.1.
@@ -321,7 +329,7 @@ mod tests {
     }
 
     /// A challenge for `name` whose answer is `token` and a thumbprint.
-    pub(super) fn challenge(kind: ChallengeKind, name: &str, token: &str) -> Challenge {
+    pub(crate) fn challenge(kind: ChallengeKind, name: &str, token: &str) -> Challenge {
         let text = format!("{token}.{}", &TEXT[44..]);
         Challenge {
             identifier: Identifier::parse(name).unwrap(),

@@ -8,6 +8,8 @@
 
 pub mod asked;
 pub mod caa;
+#[cfg(feature = "acme")]
+pub mod embedded;
 pub mod jwk;
 pub mod jws;
 pub mod limits;

@@ -34,6 +34,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::bundle::{BundleError, Certificate};
 use crate::certificates::{CertificateTable, Certificates, UnusableCertificate, UnusableRawKey};
+use crate::challenge::ServedAt;
 use crate::clock::Clock;
 use crate::directory::OpenError;
 use crate::identifier::CertId;
@@ -244,6 +245,16 @@ impl Source {
         match self {
             Self::OnDemand(prepared) => Some(prepared.desk()),
             _ => None,
+        }
+    }
+
+    /// Where the challenges of its own are answered, to be told once ports are bound.
+    fn served(&self) -> ServedAt {
+        match self {
+            Self::OnDemand(prepared) => prepared.served.clone(),
+            #[cfg(feature = "acme")]
+            Self::Public(prepared) => prepared.served.clone(),
+            _ => ServedAt::default(),
         }
     }
 

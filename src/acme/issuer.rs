@@ -325,7 +325,11 @@ impl AcmeIssuer {
                 summary(names),
                 self.first.directory
             ),
-            hint: error.hint(),
+            // What is said of ports and the internet is about CAs on the network.
+            hint: error.hint().filter(|_| {
+                !(self.first.directory.is_private()
+                    && matches!(error, AcmeError::NotVerified { .. }))
+            }),
             permanent: error.is_permanent(),
             retry_after: error.retry_after(),
             source: Some(Box::new(error)),

@@ -7,14 +7,15 @@
 //! record.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::dns::{CredentialError, Dns01, DnsCredentials, Operator, Settings, Sources};
-use super::{AcmeIssuer, Authority, ExternalAccount, Registration, Wishes};
+use super::own::{OwnAnswers, OwnDirectory};
+use super::{AcmeIssuer, Authority, ExternalAccount, HttpClient, Registration, Wishes};
 use crate::challenge::{
-    ChallengeKind, ChallengeTable, Journal, Solver, SolverError, StandaloneHttp01,
+    ChallengeKind, ChallengeTable, Journal, ServedAt, Solver, SolverError, StandaloneHttp01,
     StandaloneTlsAlpn01, TableSolver, Webroot01,
 };
 use crate::clock::Clock;
@@ -22,7 +23,7 @@ use crate::finding::words::causes;
 use crate::identifier::EmailAddress;
 use crate::issuer::{AcmeRef, Directory, EabRef, IssueError};
 use crate::net::dns::Dns;
-use crate::net::http::HttpClient;
+use crate::net::http::HttpClient as NetClient;
 use crate::net::roots::Roots;
 
 /// The value of a variable, for `env:` references in DNS credentials.
@@ -41,8 +42,12 @@ pub struct Surroundings {
     pub operator: Option<Arc<dyn Operator>>,
     /// The challenges that a running server answers; without it, listeners of our own.
     pub table: Option<Arc<ChallengeTable>>,
+    /// Where that server does so.
+    pub served: ServedAt,
     /// Whether the terms of service of a CA without an account may be agreed to.
     pub agree_to_terms: bool,
+    /// This machine's own CA, where it can be asked.
+    pub own: Option<Arc<OwnDirectory>>,
 }
 
 impl Surroundings {
@@ -54,7 +59,9 @@ impl Surroundings {
             variables: Arc::new(|_| None),
             operator: None,
             table: None,
+            served: ServedAt::default(),
             agree_to_terms: false,
+            own: None,
         }
     }
 }
@@ -91,6 +98,15 @@ struct AuthorityKey {
     ca_file: Option<PathBuf>,
     contact: Vec<EmailAddress>,
     eab: Option<EabRef>,
+    /// How challenges are answered, of which our own CA alone has to be told.
+    answered: Option<Answered>,
+}
+
+/// Where our own CA looks at challenges.
+#[derive(Debug, Clone, PartialEq)]
+struct Answered {
+    by: Vec<SolverKey>,
+    dns_server: Option<SocketAddr>,
 }
 
 /// References that agree in this answer challenges by one solver: a port can be opened
@@ -99,6 +115,7 @@ struct AuthorityKey {
 enum SolverKey {
     Table(ChallengeKind),
     Listener(ChallengeKind, SocketAddr),
+    AnyPort(ChallengeKind, IpAddr),
     Webroot(PathBuf),
     Dns {
         credential: String,
@@ -134,6 +151,10 @@ impl Opener {
     pub const HTTPS: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 443);
     /// Where http-01 is answered when nothing else is said.
     pub const HTTP: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 80);
+
+    /// Where our own CA finds challenges answered when nothing else is said: on whichever
+    /// port is free.
+    pub const OWN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
     /// An opener that has opened nothing yet.
     pub fn new(surroundings: Surroundings) -> Self {
@@ -200,6 +221,7 @@ impl Opener {
             ca_file: reference.ca_file.clone(),
             contact: reference.contact.clone(),
             eab: reference.eab.clone(),
+            answered: self.answered(&reference.directory, reference)?,
         };
         self.shared_authority(key, opened)
     }
@@ -217,9 +239,10 @@ impl Opener {
         let ca_file = reference.ca_file.clone();
         let key = AuthorityKey {
             ca_file: ca_file.filter(|_| directory.preset().is_none()),
-            directory,
             contact: reference.contact.clone(),
             eab: None,
+            answered: self.answered(&directory, reference)?,
+            directory,
         };
         self.shared_authority(key, opened).map(Some)
     }
@@ -232,19 +255,58 @@ impl Opener {
         if let Some(authority) = opened.authorities.find(&key) {
             return Ok(authority);
         }
-        let roots = key.ca_file.clone().map_or(Roots::System, Roots::File);
-        let http = HttpClient::new(&roots).map_err(|error| {
-            let hint = error.hint().to_owned();
-            unusable(&key.directory, error, Some(hint))
-        })?;
+        let http = match &key.answered {
+            Some(answered) => self.own(&key.directory, answered, opened)?,
+            None => outside(&key)?,
+        };
         let registration = Registration {
             contact: key.contact.clone(),
             agree_to_terms: self.surroundings.agree_to_terms,
             external: key.eab.as_ref().and_then(external),
         };
         let home = &self.surroundings.home;
-        let authority = Authority::new(key.directory.clone(), Arc::new(http), registration, home);
+        let authority = Authority::new(key.directory.clone(), http, registration, home);
         Ok(opened.authorities.keep(key, Arc::new(authority)))
+    }
+
+    /// How the challenges of `directory` are answered, if that is our own CA's.
+    fn answered(
+        &self,
+        directory: &Directory,
+        reference: &AcmeRef,
+    ) -> Result<Option<Answered>, IssueError> {
+        if !directory.is_private() {
+            return Ok(None);
+        }
+        let kinds = kinds(reference).into_iter();
+        let ports = kinds.filter(|kind| *kind != ChallengeKind::Dns01);
+        let by = ports.map(|kind| self.solver_key(kind, reference));
+        Ok(Some(Answered {
+            by: by.collect::<Result<_, _>>()?,
+            dns_server: reference.dns_server,
+        }))
+    }
+
+    /// The way to our own CA.
+    fn own(
+        &self,
+        directory: &Directory,
+        answered: &Answered,
+        opened: &mut Opened,
+    ) -> Result<Arc<dyn HttpClient>, IssueError> {
+        let own = self.surroundings.own.as_ref().ok_or_else(not_here)?;
+        let mut answers = OwnAnswers {
+            served: self.surroundings.served.clone(),
+            dns_server: answered.dns_server,
+            ..OwnAnswers::default()
+        };
+        for key in &answered.by {
+            answers.webroot |= matches!(key, SolverKey::Webroot(_));
+            answers
+                .solvers
+                .push(self.shared_solver(key, directory, opened)?);
+        }
+        own(answers)
     }
 
     /// Who shows control of names, in order of preference.
@@ -253,24 +315,24 @@ impl Opener {
         reference: &AcmeRef,
         opened: &mut Opened,
     ) -> Result<Vec<Arc<dyn Solver>>, IssueError> {
-        let kinds = match reference.challenge {
-            Some(kind) => vec![kind],
-            None if reference.dns.is_some() => vec![ChallengeKind::Dns01],
-            None if reference.webroot.is_some() => vec![ChallengeKind::Http01],
-            None => vec![ChallengeKind::TlsAlpn01, ChallengeKind::Http01],
-        };
-        let mut solvers = Vec::new();
-        for kind in kinds {
+        let shared = |kind| {
             let key = self.solver_key(kind, reference)?;
-            solvers.push(match opened.solvers.find(&key) {
-                Some(solver) => solver,
-                None => {
-                    let solver = self.solver(&key, &reference.directory)?;
-                    opened.solvers.keep(key, solver)
-                }
-            });
+            self.shared_solver(&key, &reference.directory, opened)
+        };
+        kinds(reference).into_iter().map(shared).collect()
+    }
+
+    fn shared_solver(
+        &self,
+        key: &SolverKey,
+        directory: &Directory,
+        opened: &mut Opened,
+    ) -> Result<Arc<dyn Solver>, IssueError> {
+        if let Some(solver) = opened.solvers.find(key) {
+            return Ok(solver);
         }
-        Ok(solvers)
+        let solver = self.solver(key, directory)?;
+        Ok(opened.solvers.keep(key.clone(), solver))
     }
 
     fn solver_key(
@@ -279,6 +341,16 @@ impl Opener {
         reference: &AcmeRef,
     ) -> Result<SolverKey, IssueError> {
         let serving = self.surroundings.table.is_some();
+        // Our own CA is told the port that it turns out to be; others look at one.
+        let ours_alone = reference.directory.is_private() && reference.fallback.is_none();
+        let (https, http) = match ours_alone {
+            true => (Self::OWN, Self::OWN),
+            false => (Self::HTTPS, Self::HTTP),
+        };
+        let listener = |address: SocketAddr| match address.port() {
+            0 if ours_alone => SolverKey::AnyPort(kind, address.ip()),
+            _ => SolverKey::Listener(kind, address),
+        };
         Ok(match (kind, &reference.webroot) {
             (ChallengeKind::Dns01, _) => {
                 let (Some(credential), Some(file)) = (&reference.dns, &reference.dns_file) else {
@@ -292,12 +364,8 @@ impl Opener {
             }
             (ChallengeKind::Http01, Some(dir)) => SolverKey::Webroot(dir.clone()),
             (_, _) if serving => SolverKey::Table(kind),
-            (ChallengeKind::Http01, None) => {
-                SolverKey::Listener(kind, reference.http.unwrap_or(Self::HTTP))
-            }
-            (ChallengeKind::TlsAlpn01, _) => {
-                SolverKey::Listener(kind, reference.https.unwrap_or(Self::HTTPS))
-            }
+            (ChallengeKind::Http01, None) => listener(reference.http.unwrap_or(http)),
+            (ChallengeKind::TlsAlpn01, _) => listener(reference.https.unwrap_or(https)),
         })
     }
 
@@ -339,6 +407,10 @@ impl Opener {
             SolverKey::Listener(_, address) => {
                 Arc::new(StandaloneHttp01::new(*address).map_err(refused)?)
             }
+            SolverKey::AnyPort(ChallengeKind::TlsAlpn01, ip) => {
+                Arc::new(StandaloneTlsAlpn01::on_any_port(*ip))
+            }
+            SolverKey::AnyPort(_, ip) => Arc::new(StandaloneHttp01::on_any_port(*ip)),
         })
     }
 
@@ -365,6 +437,36 @@ impl Opener {
         };
         let journal = Arc::clone(&self.journal);
         Ok(Dns01::new(Dns::new(server), provider, journal, settings))
+    }
+}
+
+/// The kinds of challenge that a certificate is obtained by, in order of preference.
+fn kinds(reference: &AcmeRef) -> Vec<ChallengeKind> {
+    match reference.challenge {
+        Some(kind) => vec![kind],
+        None if reference.dns.is_some() => vec![ChallengeKind::Dns01],
+        None if reference.webroot.is_some() => vec![ChallengeKind::Http01],
+        None => vec![ChallengeKind::TlsAlpn01, ChallengeKind::Http01],
+    }
+}
+
+/// The way to a CA on the network.
+fn outside(key: &AuthorityKey) -> Result<Arc<dyn HttpClient>, IssueError> {
+    let roots = key.ca_file.clone().map_or(Roots::System, Roots::File);
+    let http = NetClient::new(&roots).map_err(|error| {
+        let hint = error.hint().to_owned();
+        unusable(&key.directory, error, Some(hint))
+    })?;
+    Ok(Arc::new(http))
+}
+
+fn not_here() -> IssueError {
+    IssueError {
+        message: "this machine's own CA cannot be asked from here".to_owned(),
+        hint: None,
+        permanent: true,
+        retry_after: None,
+        source: None,
     }
 }
 
@@ -436,5 +538,57 @@ mod tests {
 
         other.http = Some("127.0.0.1:0".parse().unwrap());
         assert!(opener.open(&other).unwrap_err().permanent);
+    }
+
+    #[test]
+    fn our_own_ca_is_opened_once_for_each_way_that_challenges_are_answered() {
+        let home = tempfile::tempdir().unwrap();
+        let surroundings = |own| Surroundings {
+            own,
+            ..Surroundings::unattended(home.path().to_owned(), Arc::new(SystemClock))
+        };
+        let mut one = AcmeRef::new("private".parse().unwrap());
+        let error = Opener::new(surroundings(None)).open(&one).unwrap_err();
+        assert!(
+            error.permanent && error.message.contains("own CA"),
+            "{error}"
+        );
+
+        let made: Arc<Mutex<Vec<OwnAnswers>>> = Arc::default();
+        let seen = Arc::clone(&made);
+        let own = move |answers| -> Result<Arc<dyn HttpClient>, IssueError> {
+            seen.lock().unwrap().push(answers);
+            Ok(Arc::new(super::super::fake::FakeCa::new(
+                &serde_json::json!({}),
+                |_, _, _| None,
+            )))
+        };
+        let opener = Opener::new(surroundings(Some(Arc::new(own))));
+        let answers = || made.lock().unwrap();
+        opener.open(&one).unwrap();
+        one.profile = Some("shortlived".to_owned());
+        opener.open(&one).unwrap();
+        opener.authority(&one).unwrap();
+        assert_eq!(answers().len(), 1);
+        assert_eq!(answers()[0].solvers.len(), 2);
+
+        // Elsewhere, also on any port; a public CA could not find that.
+        one.challenge = Some(ChallengeKind::Http01);
+        one.http = Some("127.0.0.1:0".parse().unwrap());
+        opener.open(&one).unwrap();
+        one.fallback = Some("google".parse().unwrap());
+        assert!(opener.open(&one).unwrap_err().permanent);
+        one.http = Some("127.0.0.1:8080".parse().unwrap());
+        opener.open(&one).unwrap();
+        one.webroot = Some(home.path().to_owned());
+        opener.open(&one).unwrap();
+        let webroots: Vec<bool> = answers().iter().map(|a| a.webroot).collect();
+        assert_eq!(webroots, [false, false, false, true]);
+
+        // As the second CA.
+        let mut second = AcmeRef::new("google".parse().unwrap());
+        second.fallback = Some("private".parse().unwrap());
+        opener.fallback(&second).unwrap().unwrap();
+        assert_eq!(answers().len(), 5);
     }
 }

@@ -56,14 +56,9 @@ impl StandaloneHttp01 {
         Stand::on(ChallengeKind::Http01, address).map(Self)
     }
 
-    /// A solver on a port of the system's choice, for tests.
+    /// A solver on a port of the system's choice, for a CA that is told which.
     pub fn on_any_port(ip: IpAddr) -> Self {
         Self(Stand::new(ChallengeKind::Http01, SocketAddr::new(ip, 0)))
-    }
-
-    /// Where it listens, while it does.
-    pub async fn listening(&self) -> Option<SocketAddr> {
-        self.0.listening().await
     }
 }
 
@@ -73,14 +68,9 @@ impl StandaloneTlsAlpn01 {
         Stand::on(ChallengeKind::TlsAlpn01, address).map(Self)
     }
 
-    /// A solver on a port of the system's choice, for tests.
+    /// A solver on a port of the system's choice, for a CA that is told which.
     pub fn on_any_port(ip: IpAddr) -> Self {
         Self(Stand::new(ChallengeKind::TlsAlpn01, SocketAddr::new(ip, 0)))
-    }
-
-    /// Where it listens, while it does.
-    pub async fn listening(&self) -> Option<SocketAddr> {
-        self.0.listening().await
     }
 }
 
@@ -102,6 +92,10 @@ impl Solver for StandaloneHttp01 {
     ) -> BoxFuture<'a, Result<(), SolverError>> {
         Box::pin(self.0.clean_up(challenges))
     }
+
+    fn listening<'a>(&'a self) -> BoxFuture<'a, Option<SocketAddr>> {
+        Box::pin(self.0.listening())
+    }
 }
 
 impl Solver for StandaloneTlsAlpn01 {
@@ -121,6 +115,10 @@ impl Solver for StandaloneTlsAlpn01 {
         challenges: &'a [Challenge],
     ) -> BoxFuture<'a, Result<(), SolverError>> {
         Box::pin(self.0.clean_up(challenges))
+    }
+
+    fn listening<'a>(&'a self) -> BoxFuture<'a, Option<SocketAddr>> {
+        Box::pin(self.0.listening())
     }
 }
 

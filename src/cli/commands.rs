@@ -5,6 +5,8 @@ mod ca;
 mod health;
 mod inspect;
 mod issuing;
+#[cfg(feature = "acme")]
+mod own;
 mod renew;
 mod serve;
 #[cfg(feature = "acme")]

@@ -33,6 +33,26 @@ impl IssuerRef {
         }
     }
 
+    /// Whether somebody else than this machine's own CA may be asked, who has to be
+    /// spared.
+    pub fn is_public(&self) -> bool {
+        match self {
+            Self::Private => false,
+            Self::Acme(acme) => {
+                let mut all = std::iter::once(&acme.directory).chain(&acme.fallback);
+                all.any(|directory| !directory.is_private())
+            }
+        }
+    }
+
+    /// Whether this machine's own CA may issue, by whichever way it is asked.
+    pub fn may_be_ours(&self) -> bool {
+        match self {
+            Self::Private => true,
+            Self::Acme(acme) => acme.asks_ours(),
+        }
+    }
+
     /// Who issues, as events name them: `private`, or the URL of a directory.
     pub fn source(&self) -> String {
         match self {
@@ -118,6 +138,12 @@ impl AcmeRef {
             preferred_chain: None,
         }
     }
+
+    /// Whether this machine's own CA is asked, first or when another fails.
+    pub fn asks_ours(&self) -> bool {
+        let mut all = std::iter::once(&self.directory).chain(&self.fallback);
+        all.any(Directory::is_private)
+    }
 }
 
 /// Where the credentials of an external account are (RFC 8555 §7.3.4).
@@ -138,7 +164,7 @@ pub struct Directory(Url);
 
 impl Directory {
     /// Names that people type, and what they stand for.
-    pub const PRESETS: [(&str, &str); 4] = [
+    pub const PRESETS: [(&str, &str); 5] = [
         (
             "letsencrypt",
             "https://acme-v02.api.letsencrypt.org/directory",
@@ -149,6 +175,8 @@ impl Directory {
         ),
         ("zerossl", "https://acme.zerossl.com/v2/DV90"),
         ("google", "https://dv.acme-v02.api.pki.goog/directory"),
+        // A host that nobody can have (RFC 6761 §6.4): no request ever leaves for it.
+        ("private", "https://private.invalid/directory"),
     ];
     /// Longest URL taken.
     const MAX: usize = 2048;
@@ -156,6 +184,11 @@ impl Directory {
     /// The URL.
     pub fn url(&self) -> &Url {
         &self.0
+    }
+
+    /// This machine's own CA, by the ACME directory inside the process that asks.
+    pub fn is_private(&self) -> bool {
+        self.preset() == Some("private")
     }
 
     /// The name of the preset that this is.
@@ -288,6 +321,29 @@ mod tests {
             let error = bad.parse::<Directory>().unwrap_err();
             assert!(error.hint().contains("letsencrypt"), "{bad}");
         }
+    }
+
+    #[test]
+    fn our_own_ca_is_known_whether_it_comes_first_or_second() {
+        let acme = |directory: &str, second: Option<&str>| {
+            IssuerRef::Acme(Box::new(AcmeRef {
+                fallback: second.map(|second| second.parse().unwrap()),
+                ..AcmeRef::new(directory.parse().unwrap())
+            }))
+        };
+        for (issuer, public, ours) in [
+            (IssuerRef::Private, false, true),
+            (acme("private", None), false, true),
+            (acme("https://private.invalid/directory", None), false, true),
+            (acme("google", Some("private")), true, true),
+            (acme("private", Some("google")), true, true),
+            (acme("google", None), true, false),
+            (acme("https://private.invalid/other", None), true, false),
+        ] {
+            assert_eq!(issuer.is_public(), public, "{issuer}");
+            assert_eq!(issuer.may_be_ours(), ours, "{issuer}");
+        }
+        assert!(!acme("private", None).is_same_as(&IssuerRef::Private));
     }
 
     #[test]

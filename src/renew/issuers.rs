@@ -62,25 +62,6 @@ impl HomeIssuers {
         }
     }
 
-    /// With `variables` for the references to them in DNS credentials; there are none
-    /// otherwise.
-    #[cfg(feature = "acme")]
-    #[must_use]
-    pub fn variables(self, variables: Arc<Variables>) -> Self {
-        let unattended = Surroundings::unattended(self.home.clone(), Arc::clone(&self.clock));
-        self.acme(Arc::new(Opener::new(Surroundings {
-            variables,
-            ..unattended
-        })))
-    }
-
-    /// The same: only ACME has DNS credentials.
-    #[cfg(not(feature = "acme"))]
-    #[must_use]
-    pub fn variables(self, _: Arc<Variables>) -> Self {
-        self
-    }
-
     /// Waits until what was presented to CAs by runs that were cancelled is cleaned up;
     /// to be called before the program ends. Bounded by the deadlines of cleaning up.
     pub async fn settle(&self) {
@@ -114,6 +95,14 @@ impl HomeIssuers {
             _ => Then::Replace,
         };
         Some(revoked_since(revocation.at, revocation.reason, then))
+    }
+
+    fn superseded_by_us(&self, leaf: &Certificate) -> Option<Superseded> {
+        self.revoked(leaf).or_else(|| {
+            let why = self.authority()?.superseded(leaf)?;
+            let then = Then::Replace;
+            Some(Superseded { why, then })
+        })
     }
 
     fn open_private(&self) -> Result<Arc<PrivateCa>, IssueError> {
@@ -192,13 +181,16 @@ impl Issuers for HomeIssuers {
 
     fn superseded(&self, issuer: &IssuerRef, leaf: &Certificate) -> Option<Superseded> {
         match issuer {
-            IssuerRef::Private => self.revoked(leaf).or_else(|| {
-                let why = self.authority()?.superseded(leaf)?;
-                let then = Then::Replace;
-                Some(Superseded { why, then })
-            }),
+            IssuerRef::Private => self.superseded_by_us(leaf),
             // What others revoke at a public CA shows in its renewal information.
-            IssuerRef::Acme(_) => self.revoked_from_here(leaf),
+            IssuerRef::Acme(acme) => {
+                let noted = self.revoked_from_here(leaf);
+                noted.or_else(|| {
+                    let from_us = || self.authority()?.issuer_of(leaf);
+                    let ours = !issuer.is_public() || acme.asks_ours() && from_us().is_some();
+                    ours.then(|| self.superseded_by_us(leaf)).flatten()
+                })
+            }
         }
     }
 }

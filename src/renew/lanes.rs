@@ -81,7 +81,10 @@ impl Renewal<'_> {
 
     /// What cannot be read will fail without anybody being asked.
     fn asks_about(&self, id: &CertId, request: &Request) -> bool {
-        let is_public = matches!(self.store.issuer(id), Some(IssuerRef::Acme(_)));
+        let is_public = self
+            .store
+            .issuer(id)
+            .is_some_and(|issuer| issuer.is_public());
         let is_ours = || {
             !request.leave_served
                 || !(id.is_on_demand() || self.store.is_served(id).is_ok_and(|s| s))

@@ -13,7 +13,7 @@ use super::public;
 use super::{CustomFiles, First, ServeError, Shown, at_once, custom, pool, private, self_signed};
 use crate::bundle::Certificate;
 use crate::certificates::{CertificateTable, Certificates};
-use crate::challenge::ChallengeTable;
+use crate::challenge::{ChallengeTable, ServedAt};
 use crate::clock::{Clock, Timestamp};
 use crate::event::Event;
 use crate::on_demand::gate::{Gate, Permission, Rules};
@@ -31,6 +31,8 @@ pub(super) struct Prepared {
     worker: Worker,
     issuance: Arc<HomeIssuance>,
     challenges: Arc<ChallengeTable>,
+    /// Where these are answered.
+    pub(super) served: ServedAt,
     named: Option<Named>,
     stand_in: StandIn,
     /// Says that this server makes certificates on demand, and looks after them.
@@ -72,7 +74,8 @@ pub(super) fn prepare(site: OnDemand, means: &pool::Means) -> Result<Prepared, S
     let named = named.map(|leaf| Named::load(leaf, Arc::clone(&table), means));
     let named = named.transpose()?;
     let challenges = named.as_ref().map(Named::challenges).unwrap_or_default();
-    let issuance = HomeIssuance::new(&site, Arc::clone(&challenges), clock);
+    let served = named.as_ref().map(Named::served).unwrap_or_default();
+    let issuance = HomeIssuance::new(&site, Arc::clone(&challenges), &served, clock);
     let means = Means {
         store: Arc::new(store),
         table,
@@ -88,6 +91,7 @@ pub(super) fn prepare(site: OnDemand, means: &pool::Means) -> Result<Prepared, S
         worker,
         issuance,
         challenges,
+        served,
         named,
         stand_in,
         _serving: serving,
@@ -234,6 +238,14 @@ impl Named {
         }
     }
 
+    fn served(&self) -> ServedAt {
+        match self {
+            Self::Private(_) => ServedAt::default(),
+            #[cfg(feature = "acme")]
+            Self::Public(prepared) => prepared.served.clone(),
+        }
+    }
+
     fn provisioning(&self) -> Provisioning {
         match self {
             Self::Private(_) => Provisioning::default(),
@@ -273,7 +285,12 @@ struct HomeIssuance {
 }
 
 impl HomeIssuance {
-    fn new(site: &OnDemand, challenges: Arc<ChallengeTable>, clock: &Arc<dyn Clock>) -> Arc<Self> {
+    fn new(
+        site: &OnDemand,
+        challenges: Arc<ChallengeTable>,
+        served: &ServedAt,
+        clock: &Arc<dyn Clock>,
+    ) -> Arc<Self> {
         let (home, passphrase) = (site.home.clone(), site.passphrase.clone());
         let clock = Arc::clone(clock);
         #[cfg(feature = "acme")]
@@ -283,10 +300,12 @@ impl HomeIssuance {
             variables: Arc::clone(&site.variables),
             operator: None,
             table: Some(challenges),
+            served: served.clone(),
             agree_to_terms: site.agree_to_terms,
+            own: own_directory(site, &clock),
         };
         #[cfg(not(feature = "acme"))]
-        drop(challenges);
+        drop((challenges, served));
         let make = move || {
             let issuers = HomeIssuers::new(home.clone(), passphrase.clone(), Arc::clone(&clock));
             #[cfg(feature = "acme")]
@@ -304,6 +323,23 @@ impl HomeIssuance {
         let last = Arc::clone(&self.last.lock().unwrap_or_else(PoisonError::into_inner));
         last.settle().await;
     }
+}
+
+/// Our own CA, if it is asked; for which names is what the gate decides.
+#[cfg(feature = "acme")]
+fn own_directory(
+    site: &OnDemand,
+    clock: &Arc<dyn Clock>,
+) -> Option<Arc<crate::acme::OwnDirectory>> {
+    use crate::directory::{Permit, embedded::Embedded};
+    let embedded = || Embedded {
+        home: site.home.clone(),
+        passphrase: site.passphrase.clone(),
+        clock: Arc::clone(clock),
+        permit: Permit::Any,
+    };
+    let asked = site.settings.issuer.may_be_ours();
+    asked.then(|| embedded().directory())
 }
 
 impl Issuance for HomeIssuance {

@@ -14,7 +14,7 @@ use url::Url;
 use super::{ServeError, custom, raw_key};
 use crate::directory;
 use crate::identifier::{CertId, Identifier};
-use crate::issuer::{AcmeRef, IssuerRef, Profile};
+use crate::issuer::{AcmeRef, Profile};
 use crate::key::Passphrase;
 use crate::net::roots::Roots;
 use crate::on_demand::Settings;
@@ -87,6 +87,8 @@ pub struct PublicLeaf {
     pub profile: Profile,
     /// Which CA, and how it is asked.
     pub issuer: AcmeRef,
+    /// Unlocks the intermediate key of this machine's own CA, if that is asked.
+    pub passphrase: Option<Passphrase>,
     /// Variables that DNS credentials may refer to.
     pub variables: Arc<Variables>,
     /// Whether the terms of service of a CA without an account may be agreed to.
@@ -289,7 +291,7 @@ impl ServeMode {
 impl OnDemand {
     /// Whether a CA issues that serves the public, which has to be spared.
     pub fn is_public(&self) -> bool {
-        matches!(self.settings.issuer, IssuerRef::Acme(_))
+        self.settings.issuer.is_public()
     }
 
     fn is_same_as(&self, other: &Self) -> bool {
@@ -360,6 +362,7 @@ impl PublicLeaf {
             id,
             profile,
             issuer,
+            passphrase: _,
             variables: _,
             agree_to_terms,
             start_timeout,

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::keeper::Keeper;
 use super::plan::told_of;
 use super::{Beside, First, ServeError, ServeMode, Shown, Site, Source, demand};
+use crate::challenge::ServedAt;
 use crate::clock::Clock;
 use crate::on_demand::Desk;
 use crate::on_demand::gate::Gate;
@@ -38,6 +39,8 @@ pub(super) struct Tended {
     pub(super) security: Security,
     /// What a plain port beside it does, if there may be one.
     pub(super) beside: Option<Beside>,
+    /// Where its challenges are answered.
+    pub(super) served: ServedAt,
     /// What serving began with, once there is something.
     pub(super) first: OnceLock<Shown>,
     /// Who answers those who ask for other names.
@@ -124,6 +127,7 @@ impl Pool {
             mode: site.mode.clone(),
             security: source.security(),
             beside: source.beside(),
+            served: source.served(),
             first: OnceLock::new(),
             desk: source.desk(),
             stop: means.stop.child_token(),

@@ -18,16 +18,19 @@ use super::keeper::pause_until;
 use super::kept::Kept;
 use super::pool::Means;
 use super::{PublicLeaf, ServeError};
-use crate::acme::{AcmeError, Opener, Surroundings};
+use crate::acme::{AcmeError, Opener, OwnDirectory, Surroundings};
 use crate::bundle::Certificate;
 use crate::certificates::CertificateTable;
-use crate::challenge::ChallengeTable;
+use crate::challenge::{ChallengeTable, ServedAt};
 use crate::clock::{self, Clock, Timestamp, rfc3339};
+use crate::directory::Permit;
+use crate::directory::embedded::Embedded;
 use crate::event::{Event, Moment, Trigger};
 use crate::finding::words::causes;
 use crate::identifier::{Identifier, summary};
 use crate::issuer::{IssueError, Issuer, IssuerRef};
 use crate::key::PrivateKey;
+use crate::pki::CaPaths;
 use crate::renew::issuers::HomeIssuers;
 use crate::renew::{Failure, issued, obtain, record_failure};
 use crate::server::{Provisioning, Redirect, Telemetry};
@@ -38,6 +41,8 @@ use crate::store::{Attempts, Lock, Record, Store, StoreError, Stored};
 pub(super) struct Prepared {
     pub(super) table: Arc<CertificateTable>,
     pub(super) challenges: Arc<ChallengeTable>,
+    /// Where these are answered.
+    pub(super) served: ServedAt,
     pub(super) provisioning: Provisioning,
     leaf: PublicLeaf,
     store: FileStore,
@@ -80,6 +85,7 @@ pub(super) fn prepare_into(
     Ok(Prepared {
         table,
         challenges: Arc::default(),
+        served: ServedAt::default(),
         provisioning: Provisioning::begun(),
         cached: found.filter(|_| unfit.is_none()),
         telemetry: telemetry.clone(),
@@ -106,7 +112,9 @@ pub(super) async fn keep(
         variables: Arc::clone(&prepared.leaf.variables),
         operator: None,
         table: Some(Arc::clone(&prepared.challenges)),
+        served: prepared.served.clone(),
         agree_to_terms: prepared.leaf.agree_to_terms,
+        own: prepared.leaf.own_directory(&clock),
     });
     let work = async {
         match prepared.begin(&openers, &*clock, &again).await {
@@ -202,13 +210,18 @@ impl Prepared {
             self.look_ahead(openers);
         }
         let issuers = || self.issuers(openers);
-        kept.keep(issuers, None, clock).await;
+        // As with a certificate that our own CA is asked for directly.
+        let ca = self.leaf.issuer.asks_ours();
+        let ca = ca.then(|| CaPaths::new(&self.leaf.home));
+        let others = ca.iter().flat_map(|ca| [ca.chain_export(), ca.crl()]);
+        kept.keep(issuers, others, clock).await;
     }
 
     fn issuers(&self, openers: &Openers) -> HomeIssuers {
         let opener = openers.next();
         let clock = Arc::clone(&openers.surroundings.clock);
-        HomeIssuers::new(self.leaf.home.clone(), None, clock).acme(opener)
+        let passphrase = self.leaf.passphrase.clone();
+        HomeIssuers::new(self.leaf.home.clone(), passphrase, clock).acme(opener)
     }
 
     /// A cached certificate is served whatever became of the CA; that its renewal will
@@ -341,6 +354,17 @@ impl Prepared {
 }
 
 impl PublicLeaf {
+    /// Our own CA, if it is asked; for the names that are served.
+    fn own_directory(&self, clock: &Arc<dyn Clock>) -> Option<Arc<OwnDirectory>> {
+        let embedded = || Embedded {
+            home: self.home.clone(),
+            passphrase: self.passphrase.clone(),
+            clock: Arc::clone(clock),
+            permit: Permit::Exactly(self.profile.names.iter().cloned().collect()),
+        };
+        self.issuer.asks_ours().then(|| embedded().directory())
+    }
+
     /// What is kept under our id, fit or not; of another issuer it is an error.
     fn find(&self, store: &dyn Store) -> Result<Option<Stored>, StoreError> {
         let found = store.load(&self.id).unwrap_or_else(|damage| {
@@ -423,10 +447,12 @@ impl PublicLeaf {
         let names = summary(&self.profile.names);
         Failure::Issue(IssueError {
             message: format!("no certificate for {names} from {directory}: it takes too long"),
-            hint: Some(format!(
-                "look whether `curl {}` gets an answer; `--start-timeout` waits longer",
-                directory.url()
-            )),
+            hint: (!directory.is_private()).then(|| {
+                format!(
+                    "look whether `curl {}` gets an answer; `--start-timeout` waits longer",
+                    directory.url()
+                )
+            }),
             permanent: false,
             retry_after: None,
             source: None,

@@ -17,6 +17,7 @@ use super::operation::Attending;
 use super::pool::{Coming, Means, Pool, Tended};
 use super::reload::{Reload, Reloads};
 use super::{Beside, Plan, Ready, Reread, ServeError, Shown, Site, Supervisor};
+use crate::challenge::ChallengeKind;
 use crate::event::Event;
 use crate::finding::words::causes;
 use crate::issuer::BoxFuture;
@@ -237,6 +238,7 @@ impl Running {
 
     /// Keeps `pool` fresh from now on, in place of what was before.
     fn keep(&mut self, mut pool: Pool) -> Result<(), ServeError> {
+        self.tell_bound(&pool);
         let (keepers, coming) = pool.replace(self.pool.tended(), &self.means)?;
         self.pool = pool;
         self.keepers.extend(keepers);
@@ -249,6 +251,18 @@ impl Running {
             }));
         }
         Ok(())
+    }
+
+    /// Tells whoever obtains certificates where challenges are answered, before it does.
+    fn tell_bound(&self, pool: &Pool) {
+        for ((_, duty), address) in duties(&self.sites, self.admin).iter().zip(&self.addresses) {
+            let (site, kind) = match duty {
+                Duty::Serve(site) => (site, ChallengeKind::TlsAlpn01),
+                Duty::Beside(site) => (site, ChallengeKind::Http01),
+                Duty::Admin => continue,
+            };
+            pool.of_site(*site).served.tell(kind, *address);
+        }
     }
 
     /// Waits for every certificate; each listener is told of when it has its own.

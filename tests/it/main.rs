@@ -52,6 +52,8 @@ mod on_demand;
 #[cfg(feature = "p12")]
 mod p12;
 mod pki;
+#[cfg(feature = "acme")]
+mod private_directory;
 mod renew;
 #[cfg(feature = "acme")]
 mod renew_acme;

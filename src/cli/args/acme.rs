@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::CopyArgs;
+use super::{CopyArgs, PassphraseArgs};
 use crate::cli::values;
 use crate::identifier::{CertId, EmailAddress, Identifier};
 use crate::issuer::{ChallengeKind, Directory};
@@ -43,6 +43,8 @@ pub(in crate::cli) struct AcmeIssueArgs {
     #[arg(long)]
     pub(in crate::cli) json: bool,
     #[command(flatten)]
+    pub(in crate::cli) passphrase: PassphraseArgs,
+    #[command(flatten)]
     pub(in crate::cli) ca: IssuingCaArgs,
     #[command(flatten)]
     pub(in crate::cli) account: RegistrationArgs,
@@ -58,8 +60,9 @@ pub(in crate::cli) struct AcmeIssueArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "CA")]
 pub(in crate::cli) struct IssuingCaArgs {
-    /// The CA: letsencrypt, letsencrypt-staging, zerossl, google, or the https URL of its
-    /// directory; without it, the one that NAME's certificate came from, as it was asked then
+    /// The CA: letsencrypt, letsencrypt-staging, zerossl, google, private (this machine's own), or
+    /// the https URL of its directory; without it, the one that NAME's certificate came from, as
+    /// it was asked then
     #[arg(long, value_name = "DIRECTORY", value_parser = values::directory)]
     pub(in crate::cli) directory: Option<Directory>,
     #[command(flatten)]
@@ -109,10 +112,11 @@ pub(in crate::cli) struct ProofArgs {
     /// tls-alpn-01 and then http-01]
     #[arg(long, value_name = "KIND", value_parser = values::challenge)]
     pub(in crate::cli) challenge: Option<ChallengeKind>,
-    /// Answer http-01 here [default: [::]:80]
+    /// Answer http-01 here [default: [::]:80; the private CA looks at any port of this machine]
     #[arg(long, value_name = "ADDR", value_parser = values::listen_socket)]
     pub(in crate::cli) http: Option<SocketAddr>,
-    /// Answer tls-alpn-01 here [default: [::]:443]
+    /// Answer tls-alpn-01 here [default: [::]:443; the private CA looks at any port of this
+    /// machine]
     #[arg(long, value_name = "ADDR", value_parser = values::listen_socket)]
     pub(in crate::cli) https: Option<SocketAddr>,
     #[command(flatten)]
@@ -174,7 +178,8 @@ pub(in crate::cli) enum AccountCommand {
 /// Which account.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct AccountArgs {
-    /// The CA: letsencrypt, letsencrypt-staging, zerossl, google, or the https URL of its directory
+    /// The CA: letsencrypt, letsencrypt-staging, zerossl, google, private (this machine's own), or
+    /// the https URL of its directory
     #[arg(long, value_name = "DIRECTORY", value_parser = values::directory)]
     pub(in crate::cli) directory: Option<Directory>,
     /// Trust the directory's own TLS by the roots in FILE [default: those that certificates from
@@ -184,6 +189,8 @@ pub(in crate::cli) struct AccountArgs {
     /// Print the result as JSON
     #[arg(long)]
     pub(in crate::cli) json: bool,
+    #[command(flatten)]
+    pub(in crate::cli) passphrase: PassphraseArgs,
 }
 
 #[derive(Debug, Args)]

@@ -99,6 +99,8 @@ pub(in crate::cli) struct AcmeListenerArgs {
     #[arg(long, value_name = "TYPE", default_value = "p256", value_parser = values::key_type)]
     pub(in crate::cli) key_type: KeyType,
     #[command(flatten)]
+    pub(in crate::cli) passphrase: PassphraseArgs,
+    #[command(flatten)]
     pub(in crate::cli) ca: PublicCaArgs,
     #[command(flatten)]
     pub(in crate::cli) account: RegistrationArgs,
@@ -341,8 +343,8 @@ impl FromStr for Beside {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "CA")]
 pub(in crate::cli) struct PublicCaArgs {
-    /// The CA: letsencrypt, letsencrypt-staging, zerossl, google, or the https URL of its
-    /// directory
+    /// The CA: letsencrypt, letsencrypt-staging, zerossl, google, private (this machine's own,
+    /// made first when there is none), or the https URL of its directory
     #[arg(long, value_name = "DIRECTORY", value_parser = values::directory)]
     pub(in crate::cli) directory: Directory,
     #[command(flatten)]

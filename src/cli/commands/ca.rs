@@ -20,6 +20,8 @@ use crate::cli::report::{CliError, Exit, Printer};
 use crate::cli::resolve::Context;
 use crate::pki::{Authority, PrivateCa};
 
+#[cfg(feature = "acme")]
+pub(super) use init::ensure_in;
 pub(super) use init::{announce, ensure};
 
 pub(super) fn run(

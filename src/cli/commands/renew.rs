@@ -1,5 +1,7 @@
 //! `certmint renew`: for cron and for people.
 
+#[cfg(feature = "acme")]
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration as StdDuration;
 
@@ -11,13 +13,18 @@ use crate::cli::interrupt::Interrupt;
 use crate::cli::report::{CliError, Exit, Printer};
 use crate::cli::resolve::Context;
 use crate::clock::{Duration, Timestamp, rfc3339};
+#[cfg(feature = "acme")]
+use crate::directory::Permit;
 use crate::finding::words::{causes, span};
 use crate::identifier::{CertId, Identifier, summary};
+use crate::key::Passphrase;
 use crate::renew::hook::Hook;
 use crate::renew::issuers::HomeIssuers;
 use crate::renew::runs::Runs;
 use crate::renew::{Done, Outcome, Renewal, Request, Trouble, next_wake, random, wait_for_lock};
 use crate::store::Plan;
+#[cfg(feature = "acme")]
+use crate::store::Store as _;
 use crate::store::file::FileStore;
 
 /// Never asks anything: what cannot be done without a passphrase fails.
@@ -49,13 +56,10 @@ pub(super) fn run(
         hook_timeout: args.hook_timeout.map(Duration::unsigned_abs),
         next_run: None,
     };
-    let environment = context.environment.clone();
-    let variables = move |name: &str| environment.get(name).map(str::to_owned);
-    let clock = Arc::clone(&context.clock);
+    let store = context.store()?;
     let run = Run {
-        store: context.store()?,
-        issuers: HomeIssuers::new(context.home.clone(), passphrase, clock)
-            .variables(Arc::new(variables)),
+        issuers: issuers(&store, passphrase, context),
+        store,
         began,
         splay: args.splay.unwrap_or_default(),
         is_scheduled,
@@ -72,6 +76,54 @@ pub(super) fn run(
         None if outcomes.iter().any(Outcome::is_failure) => Ok(Exit::Failed),
         None => Ok(Exit::Done),
     }
+}
+
+#[cfg(feature = "acme")]
+fn issuers(store: &FileStore, passphrase: Option<Passphrase>, context: &Context) -> HomeIssuers {
+    use crate::acme::{Opener, Surroundings};
+    use crate::directory::embedded::Embedded;
+    let environment = context.environment.clone();
+    let (home, clock) = (context.home.clone(), Arc::clone(&context.clock));
+    let store = store.clone();
+    let unattended = Surroundings::unattended(home.clone(), Arc::clone(&clock));
+    let own = {
+        let (home, passphrase, clock) = (home.clone(), passphrase.clone(), Arc::clone(&clock));
+        move |answers| {
+            let embedded = Embedded {
+                home: home.clone(),
+                passphrase: passphrase.clone(),
+                clock: Arc::clone(&clock),
+                permit: Permit::Exactly(names_from_ours(&store)),
+            };
+            embedded.open(answers)
+        }
+    };
+    let opener = Opener::new(Surroundings {
+        variables: Arc::new(move |name: &str| environment.get(name).map(str::to_owned)),
+        own: Some(Arc::new(own)),
+        ..unattended
+    });
+    HomeIssuers::new(home, passphrase, clock).acme(Arc::new(opener))
+}
+
+#[cfg(not(feature = "acme"))]
+fn issuers(_: &FileStore, passphrase: Option<Passphrase>, context: &Context) -> HomeIssuers {
+    HomeIssuers::new(context.home.clone(), passphrase, Arc::clone(&context.clock))
+}
+
+/// The names of all certificates here that our own CA may be asked for by ACME.
+#[cfg(feature = "acme")]
+fn names_from_ours(store: &FileStore) -> BTreeSet<Identifier> {
+    let ids = store.ids().unwrap_or_default().into_iter();
+    // Whoever makes those renews them.
+    let ids = ids.filter(|id| !id.is_on_demand());
+    let ours = ids.filter(|id| {
+        let issuer = store.issuer(id);
+        issuer.is_some_and(|issuer| issuer.may_be_ours())
+    });
+    ours.filter_map(|id| store.load(&id).ok()?)
+        .flat_map(|stored| stored.record.profile.names)
+        .collect()
 }
 
 /// One run, before it is started.

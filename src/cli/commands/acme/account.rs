@@ -10,6 +10,7 @@ use crate::cli::args::{
     AccountArgs, AccountCommand, AccountContactArgs, AccountDeactivateArgs, AccountRegisterArgs,
 };
 use crate::cli::commands::issuing::absolute;
+use crate::cli::commands::own::For;
 use crate::cli::commands::stop::until_stopped;
 use crate::cli::report::{CliError, Exit, Printer};
 use crate::cli::resolve::Context;
@@ -24,6 +25,7 @@ pub(super) fn run(
     printer: &mut Printer,
 ) -> Result<Exit, CliError> {
     let desk = Desk::new(context)?;
+    unlock_own(command, &desk, context, printer)?;
     let settle = desk.issuers.settle();
     match command {
         AccountCommand::Show(args) if args.account.directory.is_none() => {
@@ -34,6 +36,28 @@ pub(super) fn run(
         AccountCommand::Contact(args) => until_stopped(contact(args, &desk, printer), settle),
         AccountCommand::Rollover(args) => until_stopped(rollover(args, &desk, printer), settle),
         AccountCommand::Deactivate(args) => until_stopped(deactivate(args, &desk, printer), settle),
+    }
+}
+
+/// Makes ready this machine's own CA, if it is to be asked.
+fn unlock_own(
+    command: &AccountCommand,
+    desk: &Desk,
+    context: &mut Context,
+    printer: &mut Printer,
+) -> Result<(), CliError> {
+    let (args, what) = match command {
+        AccountCommand::Show(args) => (&args.account, For::Asking),
+        AccountCommand::Register(args) => (&args.account, For::Issuing),
+        AccountCommand::Contact(args) => (&args.account, For::Asking),
+        AccountCommand::Rollover(args) => (args, For::Asking),
+        AccountCommand::Deactivate(args) => (&args.account, For::Asking),
+    };
+    match &args.directory {
+        Some(directory) if directory.is_private() => {
+            desk.unlock(what, &args.passphrase, context, printer)
+        }
+        _ => args.passphrase.refuse(),
     }
 }
 

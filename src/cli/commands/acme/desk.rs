@@ -1,23 +1,28 @@
 //! What the commands for public CAs work with, and how an account is made: the terms
 //! of service are shown, and agreed to by a flag or by the person at the terminal.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::acme::dns::{Operator, TxtRecord};
 use crate::acme::{
-    AccountHome, AccountInfo, Authority, ExternalAccount, Limits, Opener, Registration, Session,
-    Surroundings,
+    AccountHome, AccountInfo, Authority, ExternalAccount, HttpClient, Limits, Opener, OwnAnswers,
+    Registration, Session, Surroundings,
 };
-use crate::cli::args::RegistrationArgs;
+use crate::cli::args::{PassphraseArgs, RegistrationArgs};
 use crate::cli::commands::issuing::absolute;
+use crate::cli::commands::own::{self, For};
 use crate::cli::person::Person;
 use crate::cli::report::{CliError, Printer};
 use crate::cli::resolve::Context;
 use crate::clock::{Clock, Timestamp};
+use crate::directory::Permit;
+use crate::directory::embedded::Embedded;
 use crate::finding::words::causes;
-use crate::identifier::{CertId, quoted_within};
-use crate::issuer::{AcmeRef, BoxFuture, Directory, EabRef, IssuerRef};
+use crate::identifier::{CertId, Identifier, quoted_within};
+use crate::issuer::{AcmeRef, BoxFuture, Directory, EabRef, IssueError, IssuerRef};
+use crate::key::Passphrase;
 use crate::renew::issuers::HomeIssuers;
 use crate::store::Store;
 use crate::store::file::FileStore;
@@ -29,6 +34,7 @@ pub(super) struct Desk {
     pub(super) store: FileStore,
     pub(super) opener: Arc<Opener>,
     pub(super) issuers: HomeIssuers,
+    own: Arc<Own>,
     person: Option<Person>,
     /// How a command that is suggested begins.
     pub(super) program: String,
@@ -44,9 +50,17 @@ impl Desk {
         let (home, clock) = (context.home.clone(), Arc::clone(&context.clock));
         let operator = person.clone().map(|p| Arc::new(p) as Arc<dyn Operator>);
         let environment = context.environment.clone();
+        let own = Arc::new(Own {
+            home: home.clone(),
+            clock: Arc::clone(&clock),
+            passphrase: OnceLock::new(),
+            names: Mutex::default(),
+        });
+        let opened = Arc::clone(&own);
         let opener = Arc::new(Opener::new(Surroundings {
             variables: Arc::new(move |name| environment.get(name).map(str::to_owned)),
             operator,
+            own: Some(Arc::new(move |answers| opened.open(answers))),
             ..Surroundings::unattended(home.clone(), Arc::clone(&clock))
         }));
         let issuers = HomeIssuers::new(home.clone(), None, Arc::clone(&clock));
@@ -58,8 +72,40 @@ impl Desk {
             clock,
             store,
             opener,
+            own,
             person,
         })
+    }
+
+    /// Makes ready this machine's own CA if `reference` asks it, to issue for `names`.
+    pub(super) fn prepare_own(
+        &self,
+        reference: &AcmeRef,
+        names: &[Identifier],
+        args: &PassphraseArgs,
+        context: &mut Context,
+        printer: &mut Printer,
+    ) -> Result<(), CliError> {
+        if !reference.asks_ours() {
+            return args.refuse();
+        }
+        self.own.names().extend(names.iter().cloned());
+        self.unlock(For::Issuing, args, context, printer)
+    }
+
+    /// The same to speak of what it has issued, or of its accounts.
+    pub(super) fn unlock(
+        &self,
+        what: For,
+        args: &PassphraseArgs,
+        context: &mut Context,
+        printer: &mut Printer,
+    ) -> Result<(), CliError> {
+        if self.own.passphrase.get().is_none() {
+            let passphrase = own::prepare(what, args, context, printer)?;
+            let _ = self.own.passphrase.set(passphrase);
+        }
+        Ok(())
     }
 
     pub(super) fn now(&self) -> Timestamp {
@@ -222,6 +268,32 @@ impl Desk {
             }
         };
         ids.into_iter().filter_map(from).collect()
+    }
+}
+
+/// This machine's own CA, as the command that asks it has been told of it.
+struct Own {
+    home: PathBuf,
+    clock: Arc<dyn Clock>,
+    /// What unlocks it, once that is known.
+    passphrase: OnceLock<Option<Passphrase>>,
+    /// For which names it may be asked.
+    names: Mutex<BTreeSet<Identifier>>,
+}
+
+impl Own {
+    fn names(&self) -> MutexGuard<'_, BTreeSet<Identifier>> {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn open(&self, answers: OwnAnswers) -> Result<Arc<dyn HttpClient>, IssueError> {
+        let embedded = Embedded {
+            home: self.home.clone(),
+            passphrase: self.passphrase.get().cloned().flatten(),
+            clock: Arc::clone(&self.clock),
+            permit: Permit::Exactly(self.names().clone()),
+        };
+        embedded.open(answers)
     }
 }
 

@@ -59,6 +59,8 @@ fn issue_one(
     };
     let desk = Desk::new(context)?;
     let (order, met) = plan(args, id, args.names.clone(), args.copies.dir()?, &desk)?;
+    let names = &order.record.profile.names;
+    desk.prepare_own(order.reference(), names, &args.passphrase, context, printer)?;
     let issuer = open(&desk, &order)?;
     let work = async {
         if met.is_none() {
@@ -225,6 +227,7 @@ fn issue_request(
         export::prepare(copy)?;
     }
     let desk = Desk::new(context)?;
+    desk.prepare_own(&reference, &csr.names, &args.passphrase, context, printer)?;
     let issuer = desk.opener.open(&reference)?;
     let work = async {
         desk.ensure_accounts(&reference, args.account.agree_tos, printer)
@@ -324,6 +327,10 @@ fn issue_list(
     }
     if let Some(message) = problems.told(list) {
         return Err(CliError::usage(message));
+    }
+    for (order, _) in &orders {
+        let names = &order.record.profile.names;
+        desk.prepare_own(order.reference(), names, &args.passphrase, context, printer)?;
     }
     let total = orders.len();
     let work = async {

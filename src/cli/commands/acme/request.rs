@@ -97,7 +97,7 @@ pub(super) fn reference(
     };
     match old {
         Some(old) if !says_anything(&args.proof) => {
-            provable(names, old.challenge)?;
+            provable(names, old.challenge, base.directory.is_private())?;
             Ok(AcmeRef {
                 challenge: old.challenge,
                 http: old.http,
@@ -183,7 +183,15 @@ pub(in crate::cli::commands) fn prove(
         )
         .hint("give one of them".to_owned()));
     }
-    provable(names, challenge)?;
+    provable(names, challenge, base.directory.is_private())?;
+    let ours_alone = base.directory.is_private() && base.fallback.is_none();
+    let mut addresses = [args.http, args.https].into_iter().flatten();
+    if !ours_alone && addresses.any(|address| address.port() == 0) {
+        return Err(CliError::usage("no CA would find it on port 0").hint(
+            "name 80 for http-01, 443 for tls-alpn-01, or the port that it is forwarded to"
+                .to_owned(),
+        ));
+    }
     let webroot = args.elsewhere.webroot.as_deref().map(webroot).transpose()?;
     let (dns, dns_file) = match challenge {
         Some(ChallengeKind::Dns01) => {
@@ -267,7 +275,11 @@ fn credential(args: &ProofArgs) -> Result<(String, PathBuf), CliError> {
 }
 
 /// Refuses names that no CA issues for, or that the challenge cannot prove.
-fn provable(names: &[Identifier], challenge: Option<ChallengeKind>) -> Result<(), CliError> {
+fn provable(
+    names: &[Identifier],
+    challenge: Option<ChallengeKind>,
+    ours: bool,
+) -> Result<(), CliError> {
     let by_dns = challenge == Some(ChallengeKind::Dns01);
     let address = names.iter().any(|name| matches!(name, Identifier::Ip(_)));
     for name in names {
@@ -290,7 +302,13 @@ fn provable(names: &[Identifier], challenge: Option<ChallengeKind>) -> Result<()
                 return Err(CliError::usage(format!(
                     "`{name}` is a wildcard, which needs dns-01{asked}"
                 ))
-                .hint("give `--challenge dns-01` with `--dns` and `--dns-file`".to_owned()));
+                .hint(
+                    match ours {
+                        true => "have it without proof: `certmint serve-ca` or `certmint ca issue`",
+                        false => "give `--challenge dns-01` with `--dns` and `--dns-file`",
+                    }
+                    .to_owned(),
+                ));
             }
             Identifier::Ip(_) if by_dns => {
                 return Err(CliError::usage(format!(

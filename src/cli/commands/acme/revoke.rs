@@ -8,6 +8,7 @@ use crate::acme::{self, AcmeError, Revocation, Revocations, Revoker, Session};
 use crate::bundle::Certificate;
 use crate::cli::args::{AcmeRevokeArgs, RevocationReason};
 use crate::cli::commands::issuing::absolute;
+use crate::cli::commands::own::For;
 use crate::cli::commands::stop::until_stopped;
 use crate::cli::report::{CliError, Exit, Printer};
 use crate::cli::resolve::Context;
@@ -29,6 +30,11 @@ pub(super) fn run(
         Some(path) => Some(read_key(path, &target.certificate)?),
         None => None,
     };
+    if target.reference.directory.is_private() {
+        desk.unlock(For::Asking, &args.account.passphrase, context, printer)?;
+    } else {
+        args.account.passphrase.refuse()?;
+    }
     let reason = reason(args.reason);
     let work = async {
         let session = desk.session(&target.reference).await?;

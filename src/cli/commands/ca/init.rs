@@ -1,6 +1,7 @@
 //! `certmint ca init`.
 
 use std::fmt::Write as _;
+use std::path::Path;
 
 use crate::cli::args::{InitArgs, PassphraseArgs};
 use crate::cli::report::{CliError, Exit, Printer};
@@ -75,20 +76,30 @@ pub(in crate::cli::commands) fn ensure(
         Some(file) => Some(context.read_passphrase(file)?),
         None => None,
     };
+    ensure_in(&context.home, secret, context, printer).map(drop)
+}
+
+/// Makes the CA in `home` with its defaults when there is none, and says whether it did.
+pub(in crate::cli::commands) fn ensure_in(
+    home: &Path,
+    secret: Option<Passphrase>,
+    context: &Context,
+    printer: &mut Printer,
+) -> Result<bool, CliError> {
     let request = InitRequest {
         root_passphrase: secret.clone(),
         intermediate_passphrase: secret,
         if_missing: true,
         ..InitRequest::new(default_name(&context.hostname)?)
     };
-    let outcome = pki::init(&context.home, &request, context.now())?;
+    let outcome = pki::init(home, &request, context.now())?;
     if outcome.created {
         printer.note(&format!(
             "made the private CA \"{}\"",
             outcome.authority.config().name
         ));
     }
-    Ok(())
+    Ok(outcome.created)
 }
 
 /// Where the root is, for whoever has to trust it.

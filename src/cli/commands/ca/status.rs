@@ -1,6 +1,6 @@
 //! `certmint ca status`: gathers what the CA, its inventory and the store know.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -14,12 +14,12 @@ use crate::cli::view::{self, Listing};
 use crate::clock::{Duration, Timestamp};
 use crate::finding::words::{self, causes};
 use crate::finding::{Finding, rules};
-use crate::identifier::CertId;
+use crate::identifier::{CertId, Identifier};
 use crate::inspect::status::{
     AuthorityInput, CaInput, CaStatus, CertInput, Counts, CrlInput, Failures, KeyPlace,
 };
 use crate::issuer::IssuerRef;
-use crate::pki::ledger::{Filter, Ledger, Role};
+use crate::pki::ledger::{Entry, Filter, Ledger, Role};
 use crate::pki::{Authority, CaError, KeyLocation, crl};
 use crate::renew::policy::{Life, due_at, due_by};
 use crate::store::file::FileStore;
@@ -191,10 +191,13 @@ struct Certificates<'a> {
 
 impl Certificates<'_> {
     fn gather(&self, store: &FileStore) -> Result<Vec<CertInput>, CliError> {
-        let mut certificates = Vec::new();
+        let (mut certificates, mut ordered) = (Vec::new(), Ordered::default());
         for id in store.ids()? {
             certificates.push(match store.load(&id) {
-                Ok(Some(stored)) => self.kept_here(store, &stored)?,
+                Ok(Some(stored)) => {
+                    ordered.add(&stored);
+                    self.kept_here(store, &stored)?
+                }
                 Ok(None) => continue,
                 Err(error) => CertInput {
                     fix: self.fix_for(&id, &error)?,
@@ -202,7 +205,7 @@ impl Certificates<'_> {
                 },
             });
         }
-        self.signed_for_others(&mut certificates)?;
+        self.signed_for_others(&ordered, &mut certificates)?;
         Ok(certificates)
     }
 
@@ -276,7 +279,8 @@ impl Certificates<'_> {
 
     fn due_at(&self, stored: &Stored, attempts: &Attempts) -> Timestamp {
         let leaf = stored.bundle.leaf();
-        let is_ours = stored.record.issuer == IssuerRef::Private;
+        let is_ours = stored.record.issuer.may_be_ours()
+            && (!stored.record.issuer.is_public() || self.authority.issuer_of(leaf).is_some());
         // Since a new root was made, and `renew` will replace it.
         if is_ours && self.authority.superseded(leaf).is_some() {
             return self.now;
@@ -293,7 +297,10 @@ impl Certificates<'_> {
     fn revocation(&self, stored: &Stored) -> Result<Option<(Timestamp, Option<String>)>, CliError> {
         let leaf = stored.bundle.leaf();
         if let IssuerRef::Acme(_) = stored.record.issuer {
-            return Ok(self.revoked_elsewhere(leaf));
+            let noted = self.revoked_elsewhere(leaf);
+            if noted.is_some() || !stored.record.issuer.may_be_ours() {
+                return Ok(noted);
+            }
         }
         let entry = self.ledger.by_serial(leaf.serial())?;
         let revoked = entry.and_then(|entry| entry.revoked);
@@ -314,8 +321,13 @@ impl Certificates<'_> {
     }
 
     /// What was signed for a request: its key is elsewhere, and somebody has to
-    /// renew it there. Of several for one key, the newest counts.
-    fn signed_for_others(&self, certificates: &mut Vec<CertInput>) -> Result<(), CliError> {
+    /// renew it there. Of several for one key, the newest counts. Those that were
+    /// `ordered` from here, by ACME, and what they took the place of are kept here.
+    fn signed_for_others(
+        &self,
+        ordered: &Ordered,
+        certificates: &mut Vec<CertInput>,
+    ) -> Result<(), CliError> {
         let filter = Filter {
             not_expired_at: Some(self.now - AFTERGLOW),
             role: Some(Role::Leaf),
@@ -323,7 +335,7 @@ impl Certificates<'_> {
         };
         let mut others = Vec::new();
         self.ledger.for_each(&filter, |entry| {
-            if entry.id.is_none() {
+            if entry.id.is_none() && !ordered.has(&entry) {
                 others.push(entry);
             }
         })?;
@@ -344,5 +356,38 @@ impl Certificates<'_> {
             });
         }
         Ok(())
+    }
+}
+
+/// Certificates that were ordered from here, by ACME; the inventory does not know that
+/// they are kept here.
+#[derive(Default)]
+struct Ordered {
+    serials: HashSet<Vec<u8>>,
+    newest: HashMap<BTreeSet<Identifier>, Timestamp>,
+}
+
+impl Ordered {
+    fn add(&mut self, stored: &Stored) {
+        let issuer = &stored.record.issuer;
+        if *issuer == IssuerRef::Private || !issuer.may_be_ours() {
+            return;
+        }
+        let leaf = stored.bundle.leaf();
+        self.serials.insert(leaf.serial().to_vec());
+        let names = leaf.names().iter().cloned().collect();
+        let newest = self
+            .newest
+            .entry(names)
+            .or_insert_with(|| leaf.not_before());
+        *newest = leaf.not_before().max(*newest);
+    }
+
+    /// Whether `entry` is one of them, or what one of them took the place of.
+    fn has(&self, entry: &Entry) -> bool {
+        let names: BTreeSet<Identifier> = entry.names.iter().cloned().collect();
+        let newest = self.newest.get(&names);
+        self.serials.contains(&entry.serial)
+            || newest.is_some_and(|newest| entry.not_before <= *newest)
     }
 }

@@ -37,7 +37,7 @@ pub(super) fn mode(
     named: Option<NamedLeaf>,
     base: Base,
 ) -> Result<ServeMode, CliError> {
-    let public = matches!(base.issuer, IssuerRef::Acme(_));
+    let public = base.issuer.is_public();
     if public && args.allow.is_empty() && args.ask.is_none() && args.allow_hook.is_none() {
         return Err(CliError::usage(
             "anybody could have certificates made, until the CA makes none any more",

@@ -13,10 +13,14 @@ use super::{custom_mode, is_encrypted, locked_key, private_mode, serve_plan, tel
 #[cfg(feature = "acme")]
 use crate::cli::Environment;
 use crate::cli::args::{AcmeListenerArgs, OperationArgs, ServeArgs, TlsArgs};
+#[cfg(feature = "acme")]
+use crate::cli::commands::own;
 use crate::cli::config::{self, Config, ListenerArgs, Problems, Written};
 use crate::cli::report::{CliError, Exit, Printer};
 use crate::cli::resolve::{Context, passphrase_in};
 use crate::cli::site::{Misfit, as_keys, settings, unfit_files};
+#[cfg(feature = "acme")]
+use crate::issuer::IssuerRef;
 use crate::key::Passphrase;
 use crate::pki::Authority;
 use crate::serve::{CustomFiles, Operation, Plan, RawKeyFile, ServeMode, Site};
@@ -55,6 +59,7 @@ pub(in crate::cli::commands) fn run(
     if !file.passphrases.is_empty() {
         found = read(&file)?;
     }
+    make_own(&found, context, printer)?;
     let plan = found.plan;
     file.home = Some(found.home);
     file.running = Some((plan.operation.clone(), found.said_home));
@@ -73,6 +78,34 @@ fn wrong(path: &Path, problems: &[String]) -> CliError {
     CliError::usage(format!("`{}` has {count}\n  {list}", path.display()))
 }
 
+/// Makes this machine's own CA when it is asked by ACME and there is none.
+#[cfg(feature = "acme")]
+fn make_own(found: &Found, context: &Context, printer: &mut Printer) -> Result<(), CliError> {
+    let secrets = found.plan.sites.iter().filter_map(|site| match &site.mode {
+        ServeMode::Acme(leaf) => leaf.issuer.asks_ours().then_some(&leaf.passphrase),
+        ServeMode::OnDemand(site) => {
+            let issuer = &site.settings.issuer;
+            let asked = *issuer != IssuerRef::Private && issuer.may_be_ours();
+            asked.then_some(&site.passphrase)
+        }
+        _ => None,
+    });
+    // Any of them, since all unlock one key.
+    let Some(secret) = secrets.max_by_key(|secret| secret.is_some()) else {
+        return Ok(());
+    };
+    own::make(&found.home, secret.clone(), context, printer)
+}
+
+#[cfg(not(feature = "acme"))]
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "it has the shape of its other half"
+)]
+fn make_own(_: &Found, _: &Context, _: &mut Printer) -> Result<(), CliError> {
+    Ok(())
+}
+
 /// Asks the person at the terminal, if there is one, for the passphrases that no file
 /// has; by what they unlock.
 fn ask(plan: &Plan, context: &mut Context) -> Result<BTreeMap<PathBuf, Passphrase>, CliError> {
@@ -85,8 +118,17 @@ fn ask(plan: &Plan, context: &mut Context) -> Result<BTreeMap<PathBuf, Passphras
             ServeMode::Ca(leaf) if leaf.passphrase.is_none() && is_locked(&leaf.home) => {
                 (leaf.home.clone(), "the CA's intermediate key".to_owned())
             }
+            ServeMode::Acme(leaf)
+                if leaf.issuer.asks_ours()
+                    && leaf.passphrase.is_none()
+                    && is_locked(&leaf.home) =>
+            {
+                (leaf.home.clone(), "the CA's intermediate key".to_owned())
+            }
             ServeMode::OnDemand(site)
-                if !site.is_public() && site.passphrase.is_none() && is_locked(&site.home) =>
+                if site.settings.issuer.may_be_ours()
+                    && site.passphrase.is_none()
+                    && is_locked(&site.home) =>
             {
                 (site.home.clone(), "the CA's intermediate key".to_owned())
             }
@@ -234,7 +276,10 @@ impl File {
         home: &Path,
     ) -> Result<ServeMode, CliError> {
         let credentials = (!config.dns.is_empty()).then_some(&*self.path);
-        super::public::mode(args, credentials, home, &self.environment)
+        let mut mode = super::public::mode(args, credentials, home, &self.environment)?;
+        let file = args.passphrase.passphrase_file.as_deref();
+        super::public::unlock(&mut mode, self.passphrase(file, home)?);
+        Ok(mode)
     }
 
     #[cfg(not(feature = "acme"))]

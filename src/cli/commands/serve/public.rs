@@ -3,16 +3,19 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{demand, run, tell};
+use super::{demand, how_to_try, run, tell};
 use crate::cli::Environment;
-use crate::cli::args::{AcmeListenerArgs, ProofArgs, ServeAcmeArgs};
+use crate::cli::args::{AcmeListenerArgs, ProofArgs, PublicCaArgs, ServeAcmeArgs};
 use crate::cli::commands::acme::{each_once, prove, second_ca};
 use crate::cli::commands::issuing::absolute;
+use crate::cli::commands::own::{self, For};
 use crate::cli::report::{CliError, Exit, Printer};
 use crate::cli::resolve::Context;
 use crate::cli::site::settings;
 use crate::identifier::CertId;
-use crate::issuer::{AcmeRef, ChallengeKind, IssuerRef, Profile, Usage};
+use crate::issuer::{AcmeRef, ChallengeKind, Directory, IssuerRef, Profile, Usage};
+use crate::key::Passphrase;
+use crate::pki::CaPaths;
 use crate::renew::issuers::Variables;
 use crate::serve::{NamedLeaf, PublicLeaf, ServeMode, Site};
 use crate::settings::ListenAddr;
@@ -24,13 +27,41 @@ pub(in crate::cli::commands) fn acme(
     printer: &mut Printer,
 ) -> Result<Exit, CliError> {
     let listener = &args.listener;
-    let site = Site {
+    let mut site = Site {
         place: None,
         mode: mode(listener, None, &context.home, &context.environment)?,
         listener: settings(listener.https, &listener.site, Some(&listener.tls))?,
         http: listener.http.0,
     };
-    run(site, args.operation, context, |ready| tell(ready, printer))
+    if !asks_ours(&listener.ca) {
+        return run(site, args.operation, context, |ready| tell(ready, printer));
+    }
+    let passphrase = own::prepare(For::Serving, &listener.passphrase, context, printer)?;
+    unlock(&mut site.mode, passphrase);
+    let root = CaPaths::new(&context.home).root_export();
+    run(site, args.operation, context, |ready| {
+        printer.note(&how_to_try(ready, &listener.names, &root));
+    })
+}
+
+/// Whether this machine's own CA may be asked.
+fn asks_ours(args: &PublicCaArgs) -> bool {
+    let mut all = std::iter::once(&args.directory).chain(&args.asked.fallback);
+    all.any(Directory::is_private)
+}
+
+/// Sets what unlocks this machine's own CA, where that is asked.
+pub(super) fn unlock(mode: &mut ServeMode, passphrase: Option<Passphrase>) {
+    match mode {
+        ServeMode::Acme(leaf) => leaf.passphrase = passphrase,
+        ServeMode::OnDemand(site) => {
+            if let Some(NamedLeaf::Public(leaf)) = &mut site.named {
+                leaf.passphrase.clone_from(&passphrase);
+            }
+            site.passphrase = passphrase;
+        }
+        _ => {}
+    }
 }
 
 /// What is to be served, and everything that a renewal needs to ask the same again,
@@ -42,6 +73,9 @@ pub(super) fn mode(
     home: &Path,
     environment: &Environment,
 ) -> Result<ServeMode, CliError> {
+    if !asks_ours(&args.ca) {
+        args.passphrase.refuse()?;
+    }
     let names = each_once(args.names.clone());
     let http = args.http.0;
     let directory = args.ca.directory.clone();
@@ -92,6 +126,7 @@ pub(super) fn mode(
             usage: Usage::Server,
             lifetime_seconds: None,
         },
+        passphrase: None,
         variables: Arc::clone(&variables),
         agree_to_terms: args.account.agree_tos,
         start_timeout: args.start_timeout.unsigned_abs(),

@@ -16,6 +16,9 @@ use crate::identifier::quoted;
 /// What every line says it is.
 pub const SCHEMA: &str = "certmint.event/1";
 
+/// The [`Issued::source`] of what the private ACME directory issues to others.
+pub const DIRECTORY: &str = "directory";
+
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
@@ -70,6 +73,23 @@ pub enum Event {
     CertificateExpiring(Facts),
     /// Connections from now on are served with another certificate.
     CertificateSwapped(Facts),
+    /// A certificate that the private ACME directory issued was revoked through it.
+    CertificateRevoked {
+        /// Which one.
+        #[serde(flatten)]
+        certificate: Facts,
+        /// Why, as RFC 5280 words it.
+        reason: &'static str,
+    },
+    /// A client of the private ACME directory has not shown control over a name.
+    ValidationFailed {
+        /// The name.
+        domain: String,
+        /// How it was to be shown.
+        challenge: &'static str,
+        /// What was wrong.
+        error: String,
+    },
     /// A name is not issued for.
     CertificateRejected {
         /// The name, escaped and cut: a stranger chose it.
@@ -131,7 +151,7 @@ pub struct Issued {
     /// Which one.
     #[serde(flatten)]
     pub certificate: Facts,
-    /// Who issued it: `private`, or the URL of a directory.
+    /// Who issued it: `private`, the URL of a directory, or [`DIRECTORY`].
     pub source: String,
     /// It stands in an older one's place.
     pub is_renewal: bool,
@@ -255,6 +275,16 @@ pub const EVENTS: &[Row] = &[
         FACTS,
     ),
     row(
+        "certificate-revoked",
+        "a certificate of the private ACME directory was revoked through it",
+        REVOKED,
+    ),
+    row(
+        "validation-failed",
+        "a client of the private ACME directory has not shown control over a name",
+        &["domain", "challenge", "error"],
+    ),
+    row(
         "certificate-rejected",
         "a name is not issued for; not for each time that somebody asks",
         &["domain", "trigger", "error"],
@@ -273,6 +303,15 @@ const ISSUED: &[&str] = &[
     "is_renewal",
 ];
 const FACTS: &[&str] = ISSUED.split_at(ISSUED.len() - 2).0;
+const REVOKED: &[&str] = &[
+    "id",
+    "domain",
+    "domains",
+    "serial",
+    "not_before",
+    "not_after",
+    "reason",
+];
 
 /// Every field, and what it means wherever it stands.
 pub const FIELDS: &[(&str, &str)] = &[
@@ -282,7 +321,11 @@ pub const FIELDS: &[(&str, &str)] = &[
     ("addresses", "list: where the server listens"),
     ("cut", "number: connections that were cut"),
     ("error", "what went wrong, or which rule refuses"),
-    ("id", "the certificate's id, or the path of its file"),
+    (
+        "id",
+        "the certificate's id, or the path of its file; of what the private ACME directory \
+         issues to others, the first name",
+    ),
     (
         "domain",
         "the certificate's first name, or the name asked for",
@@ -297,7 +340,16 @@ pub const FIELDS: &[(&str, &str)] = &[
     ),
     (
         "source",
-        "who issues: `private`, the URL of an ACME directory, or `provision-hook`",
+        "who issues: `private`, the URL of an ACME directory, `provision-hook`, or `directory` \
+         where this server's own ACME directory issued it to somebody",
+    ),
+    (
+        "reason",
+        "why it was revoked: a reason code of RFC 5280, in words",
+    ),
+    (
+        "challenge",
+        "how control is shown: `http-01`, `tls-alpn-01` or `dns-01`",
     ),
     ("is_renewal", "boolean: there is an older certificate"),
     ("retry_at", "when it is tried again, RFC 3339 in UTC"),
@@ -376,6 +428,15 @@ mod tests {
             },
             Event::CertificateExpiring(facts.clone()),
             Event::CertificateSwapped(facts.clone()),
+            Event::CertificateRevoked {
+                certificate: facts.clone(),
+                reason: "unspecified",
+            },
+            Event::ValidationFailed {
+                domain: text(),
+                challenge: "http-01",
+                error: text(),
+            },
             Event::rejected("x", Trigger::Http, "no"),
         ]
     }

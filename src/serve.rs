@@ -6,6 +6,8 @@
 
 mod custom;
 mod demand;
+#[cfg(feature = "acme")]
+mod directory;
 mod keeper;
 mod kept;
 mod operation;
@@ -33,22 +35,23 @@ use tokio_util::sync::CancellationToken;
 use crate::bundle::{BundleError, Certificate};
 use crate::certificates::{CertificateTable, Certificates, UnusableCertificate, UnusableRawKey};
 use crate::clock::Clock;
+use crate::directory::OpenError;
 use crate::identifier::CertId;
 use crate::issuer::BoxFuture;
 use crate::key::KeyError;
 use crate::on_demand::Desk;
 use crate::renew::Failure;
 use crate::server::{
-    AdminSocketError, Ended, LineFormat, Provisioning, Redirect, Security, ServerError, Shutdown,
-    SinkError, raise_descriptor_limit,
+    AdminSocketError, Application, Ended, LineFormat, Provisioning, Redirect, Security,
+    ServerError, Shutdown, SinkError, raise_descriptor_limit,
 };
 use crate::settings::ListenAddr;
 use crate::store::StoreError;
 
 use keeper::Keeper;
 pub use plan::{
-    CustomFiles, NamedLeaf, OnDemand, Operation, Plan, PrivateLeaf, PublicLeaf, RawKeyFile,
-    ServeMode, Site,
+    CustomFiles, NamedLeaf, OnDemand, Operation, Plan, PrivateDirectory, PrivateLeaf, PublicLeaf,
+    RawKeyFile, ServeMode, Site,
 };
 use pool::{Means, Pool};
 use reload::Reloads;
@@ -174,6 +177,17 @@ enum Source {
     Custom(custom::Loaded),
     RawKey(raw_key::Loaded),
     SelfSigned(self_signed::Made),
+    #[cfg(feature = "acme")]
+    Directory(Box<directory::Prepared>),
+}
+
+/// What a plain port beside a TLS one does.
+#[derive(Debug, Clone)]
+enum Beside {
+    /// Sends clients to https, after answers to challenges.
+    Redirect(Redirect),
+    /// Has an application answer.
+    Application(Arc<dyn Application>),
 }
 
 /// What serving begins with.
@@ -197,6 +211,12 @@ impl Source {
             ServeMode::Custom(files) => Self::Custom(custom::load(files, telemetry)?),
             ServeMode::RawKey(file) => Self::RawKey(raw_key::load(file)?),
             ServeMode::SelfSigned(names) => Self::SelfSigned(self_signed::make(&names, &**clock)?),
+            #[cfg(feature = "acme")]
+            ServeMode::Directory(plan) => {
+                Self::Directory(Box::new(directory::prepare(*plan, means)?))
+            }
+            #[cfg(not(feature = "acme"))]
+            ServeMode::Directory(_) => return Err(ServeError::WithoutAcme),
         })
     }
 
@@ -209,6 +229,8 @@ impl Source {
             Self::Public(prepared) => &prepared.table,
             Self::Custom(loaded) => &loaded.table,
             Self::SelfSigned(made) => &made.table,
+            #[cfg(feature = "acme")]
+            Self::Directory(prepared) => prepared.table(),
             Self::RawKey(loaded) => {
                 return Some(Arc::<crate::certificates::RawKey>::clone(&loaded.served));
             }
@@ -233,23 +255,30 @@ impl Source {
                 certificates,
                 challenges: Arc::clone(&prepared.challenges),
             },
+            #[cfg(feature = "acme")]
+            (Self::Directory(prepared), certificates @ Some(_)) => Security::Application {
+                application: prepared.secured(),
+                certificates,
+            },
             (_, Some(certificates)) => Security::Tls(certificates),
         }
     }
 
     /// What a plain port beside it answers with; none beside plain HTTP.
-    fn redirect(&self) -> Option<Redirect> {
-        match self {
+    fn beside(&self) -> Option<Beside> {
+        Some(match self {
             #[cfg(feature = "acme")]
-            Self::Public(prepared) => Some(prepared.redirect()),
-            Self::OnDemand(prepared) => Some(prepared.redirect()),
-            _ => self.certificates().map(|certificates| Redirect {
-                certificates,
+            Self::Public(prepared) => Beside::Redirect(prepared.redirect()),
+            Self::OnDemand(prepared) => Beside::Redirect(prepared.redirect()),
+            #[cfg(feature = "acme")]
+            Self::Directory(prepared) => Beside::Application(prepared.plain()),
+            _ => Beside::Redirect(Redirect {
+                certificates: self.certificates()?,
                 challenges: Arc::default(),
                 provisioning: Provisioning::default(),
                 to: 0,
             }),
-        }
+        })
     }
 
     /// Keeps what is served fresh, in a thread of its own, and gives what comes first.
@@ -289,6 +318,12 @@ impl Source {
             Self::SelfSigned(made) => {
                 let first = at_once(Shown::SelfSigned(made.serving.clone()));
                 let keeper = Keeper::start(stop, move |stop| self_signed::keep(made, clock, stop))?;
+                (Some(keeper), first)
+            }
+            #[cfg(feature = "acme")]
+            Self::Directory(prepared) => {
+                let first = at_once(Shown::Certificate(prepared.serving()));
+                let keeper = Keeper::start(stop, move |stop| prepared.keep(clock, stop))?;
                 (Some(keeper), first)
             }
         })
@@ -370,7 +405,11 @@ pub enum ServeError {
     /// The private CA that is to make certificates on demand cannot be used.
     #[error("the private CA cannot make certificates on demand")]
     Ca(#[from] crate::pki::CaError),
-    /// A public CA is to be asked, and this program cannot.
+    /// The private ACME directory cannot be run.
+    #[error("the private ACME directory cannot be run")]
+    Directory(#[from] OpenError),
+    /// A public CA is to be asked, or control over names to be looked at, and this program
+    /// cannot.
     #[error("this certmint was built without ACME")]
     WithoutAcme,
     /// The files do not give a certificate with its key.
@@ -464,6 +503,7 @@ impl ServeError {
             ),
             Self::AskRoots(source) => Some(source.hint().to_owned()),
             Self::Ca(source) => source.hint(),
+            Self::Directory(source) => source.hint(),
             Self::WithoutAcme => Some("use a build with the feature `acme`".to_owned()),
             Self::Store(StoreError::OtherIssuer { .. }) => Some(
                 "a certificate stays with the CA it came from; keep this one in a directory of \

@@ -9,6 +9,7 @@ mod accept;
 mod access_log;
 mod admin;
 mod admin_socket;
+mod application;
 mod body;
 mod client_auth;
 mod clients;
@@ -50,6 +51,7 @@ use crate::settings::{Content, ListenerSettings};
 pub use accept::raise_descriptor_limit;
 pub use access_log::LineFormat;
 pub use admin_socket::{AdminSocket, AdminSocketError, Controls, ReloadFn};
+pub use application::Application;
 pub use client_auth::TrustError;
 pub use redirect::{Provisioning, Redirect};
 pub use signals::Shutdown;
@@ -58,6 +60,7 @@ pub use sockets::Sockets;
 pub use telemetry::{Reload, Telemetry};
 pub use tls::TlsError;
 
+use application::Hosted;
 use redirect::Redirector;
 use registry::Registry;
 use respond::Handler;
@@ -89,6 +92,13 @@ pub enum Security {
     /// Plain HTTP whose only duties are http-01 and the way to https; the content of
     /// the listener's settings is not served.
     Redirect(Redirect),
+    /// An application answers, and the content of the listener's settings is not served.
+    Application {
+        /// Who answers.
+        application: Arc<dyn Application>,
+        /// TLS with these; plain HTTP without.
+        certificates: Option<Arc<dyn Certificates>>,
+    },
     /// Plain HTTP that tells programs how the server is: `/health`, `/metrics`, and
     /// `/ready`, which is 503 while provisioning lasts and once the server is stopping.
     Admin(Provisioning),
@@ -246,6 +256,17 @@ fn duties(
                 telemetry: telemetry.clone(),
             };
             return Ok((Handler::Admin(admin), None));
+        }
+        Security::Application {
+            application,
+            certificates,
+        } => {
+            let limits = &listener.settings.limits;
+            let hosted = Hosted::new(Arc::clone(application), limits);
+            let policy = &listener.settings.tls;
+            let tls = certificates.clone();
+            let tls = tls.map(|certificates| tls::Tls::new(certificates, None, policy, clock));
+            return Ok((Handler::Application(hosted), tls.transpose()?));
         }
         Security::Tls(certificates) => (certificates, None),
         Security::TlsWithChallenges {

@@ -113,6 +113,7 @@ macro_rules! with_own_hint {
 }
 
 with_own_hint!(
+    crate::directory::state::StateError,
     crate::inspect::InspectError,
     crate::pki::CaError,
     crate::pki::backup::BackupError,

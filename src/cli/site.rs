@@ -9,7 +9,9 @@ use std::path::Path;
 
 use ipnet::IpNet;
 
-use super::args::{ClientAuthKind, ContentArgs, LimitArgs, OperationArgs, SiteArgs, TlsArgs};
+use super::args::{
+    ClientAuthKind, ContentArgs, LimitArgs, OperationArgs, SiteArgs, TlsArgs, UpstreamLimitArgs,
+};
 use super::report::CliError;
 use crate::finding::words::causes;
 use crate::issuer::IssuerRef;
@@ -70,12 +72,36 @@ pub(super) fn settings(
     Ok(ListenerSettings {
         address,
         content,
-        limits: limits(&site.limits, tls),
+        limits: with_upstreams(&site.upstream, limits(&site.limits, tls)),
         tls: TlsPolicy {
             clients: clients.unwrap_or_default(),
             hsts: tls.and_then(|tls| tls.hsts),
         },
         proxy_protocol: site.content.proxy_protocol_from.clone(),
+    })
+}
+
+/// The settings of a listener on `address` whose content is none of these.
+#[cfg(feature = "acme")]
+pub(super) fn settings_without_content(
+    address: ListenAddr,
+    limit_args: &LimitArgs,
+    tls: &TlsArgs,
+    proxy_protocol: &[IpNet],
+) -> Result<ListenerSettings, Vec<Misfit>> {
+    let mut misfits = Vec::new();
+    let clients = clients(tls, &mut misfits);
+    if !misfits.is_empty() {
+        return Err(misfits);
+    }
+    Ok(ListenerSettings {
+        limits: limits(limit_args, Some(tls)),
+        tls: TlsPolicy {
+            clients,
+            hsts: tls.hsts,
+        },
+        proxy_protocol: proxy_protocol.to_vec(),
+        ..ListenerSettings::new(address, Content::Page)
     })
 }
 
@@ -180,15 +206,24 @@ fn limits(args: &LimitArgs, tls: Option<&TlsArgs>) -> Limits {
         stall: time(args.stall_timeout, usual.stall),
         connections: count(args.max_connections, usual.connections),
         drain: time(args.drain_timeout, usual.drain),
-        upstream_connect: time(args.upstream_connect_timeout, usual.upstream_connect),
-        upstream_answer: time(args.upstream_answer_timeout, usual.upstream_answer),
         connections_per_client: count(
             args.max_connections_per_client,
             usual.connections_per_client,
         ),
         body: args.max_body.map_or(usual.body, |ByteSize(bytes)| bytes),
         rate: args.rate_limit,
+        ..usual
     }
+}
+
+fn with_upstreams(args: &UpstreamLimitArgs, mut limits: Limits) -> Limits {
+    if let Some(Limit(time)) = args.upstream_connect_timeout {
+        limits.upstream_connect = time;
+    }
+    if let Some(Limit(time)) = args.upstream_answer_timeout {
+        limits.upstream_answer = time;
+    }
+    limits
 }
 
 impl OperationArgs {
@@ -264,7 +299,10 @@ pub(super) fn unfit_files(site: &Site) -> Vec<Misfit> {
                 misfits.extend(roots.and_then(|path| unfit_roots("ca-file", path)));
             }
         }
-        ServeMode::Ca(_) | ServeMode::SelfSigned(_) | ServeMode::Insecure { .. } => {}
+        ServeMode::Ca(_)
+        | ServeMode::Directory(_)
+        | ServeMode::SelfSigned(_)
+        | ServeMode::Insecure { .. } => {}
     }
     misfits
 }

@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use url::{Host, Url};
 
 use crate::clock::Duration;
-use crate::identifier::{CertId, EmailAddress, Identifier, InvalidName, Subtree, quoted};
+use crate::identifier::{CertId, DnsName, EmailAddress, Identifier, InvalidName, Subtree, quoted};
 use crate::inspect::Target;
 use crate::issuer::{ChallengeKind, Directory, InvalidDirectory, UnknownChallengeKind};
 use crate::key::KeyType;
@@ -44,6 +44,34 @@ pub(super) fn challenge(text: &str) -> Result<ChallengeKind, String> {
 /// A permitted domain or address range.
 pub(super) fn subtree(text: &str) -> Result<Subtree, String> {
     text.parse().map_err(|e: InvalidName| with_hint(&e))
+}
+
+/// A domain.
+pub(super) fn domain(text: &str) -> Result<DnsName, String> {
+    DnsName::parse(text).map_err(|e| with_hint(&e))
+}
+
+/// Where something can be read.
+pub(super) fn page(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).ok();
+    let url = url.filter(|url| matches!(url.scheme(), "https" | "http") && url.has_host());
+    url.ok_or_else(|| format!("`{}` is no page; write `https://…`", quoted(text)))
+}
+
+/// What the URLs of a server begin with.
+pub(super) fn origin(text: &str) -> Result<Url, String> {
+    let bare = |url: &Url| {
+        let more = url.query().is_some() || url.fragment().is_some();
+        let person = !url.username().is_empty() || url.password().is_some();
+        url.scheme() == "https" && url.has_host() && url.path() == "/" && !more && !person
+    };
+    let url = Url::parse(text).ok().filter(bare);
+    url.ok_or_else(|| {
+        let text = quoted(text);
+        format!(
+            "`{text}` is not the beginning of a URL; write `https://host` or `https://host:port`"
+        )
+    })
 }
 
 fn with_hint(error: &InvalidName) -> String {
@@ -290,6 +318,25 @@ mod tests {
         assert!(listen_socket("127.0.0.1:5002").is_ok());
         let refused = listen_socket("127.0.0.1:0").unwrap_err();
         assert!(refused.contains("443"), "{refused}");
+    }
+
+    #[test]
+    fn urls_begin_with_a_host_and_nothing_more() {
+        assert!(origin("https://ca.test:9443").is_ok() && page("http://ca.test/a?b").is_ok());
+        for bad in [
+            "",
+            "ca.test",
+            "http://ca.test",
+            "https://ca.test/acme",
+            "https://ca.test/?a",
+            "https://me@ca.test",
+            "https://",
+        ] {
+            assert!(origin(bad).is_err(), "{bad}");
+        }
+        for bad in ["", "ca.test", "ftp://ca.test/", "mailto:a@ca.test"] {
+            assert!(page(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

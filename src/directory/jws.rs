@@ -500,4 +500,4 @@ fn wrong_signature() -> Problem {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

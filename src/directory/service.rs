@@ -592,3 +592,6 @@ impl OpenError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,6 +17,20 @@ pub enum Subtree {
     Ip(IpNet),
 }
 
+impl Subtree {
+    /// Whether no name below it is within `constraints`.
+    pub fn is_outside(&self, constraints: &NameConstraints) -> bool {
+        let related = |one: &DnsName, other: &DnsName| one.is_within(other) || other.is_within(one);
+        let overlaps = match self {
+            Self::Dns(name) => constraints.dns().any(|domain| related(name, domain)),
+            Self::Ip(net) => constraints
+                .ip()
+                .any(|range| range.contains(net) || net.contains(range)),
+        };
+        !constraints.is_unlimited() && !overlaps
+    }
+}
+
 impl FromStr for Subtree {
     type Err = InvalidName;
 

@@ -4,6 +4,7 @@
 //! here can be compared, so that a change touches only what differs.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use url::Url;
 
 use super::{ServeError, custom, raw_key};
+use crate::directory;
 use crate::identifier::{CertId, Identifier};
 use crate::issuer::{AcmeRef, IssuerRef, Profile};
 use crate::key::Passphrase;
@@ -39,6 +41,9 @@ pub enum ServeMode {
     Custom(CustomFiles),
     /// None: clients know the key (RFC 7250).
     RawKey(RawKeyFile),
+    /// The private CA issues and renews one, and the private ACME directory answers
+    /// instead of the listener's content; also on the plain port.
+    Directory(Box<PrivateDirectory>),
     /// The server signs one for these names itself, to try things out; it is never
     /// written anywhere.
     SelfSigned(Vec<Identifier>),
@@ -55,6 +60,18 @@ pub struct PrivateLeaf {
     pub profile: Profile,
     /// Unlocks the CA's intermediate key.
     pub passphrase: Option<Passphrase>,
+}
+
+/// The private CA's own ACME server.
+#[derive(Debug, Clone)]
+pub struct PrivateDirectory {
+    /// Its own certificate, and the state directory of the CA.
+    pub leaf: PrivateLeaf,
+    /// How it is run.
+    pub settings: Arc<directory::Settings>,
+    /// The name server that is asked about the names of its clients; `None` for the
+    /// system's way.
+    pub resolver: Option<SocketAddr>,
 }
 
 /// A certificate of a public CA, obtained through this server itself.
@@ -212,6 +229,7 @@ impl ServeMode {
             (Self::Custom(one), Self::Custom(other)) => one.is_same_as(other),
             (Self::RawKey(one), Self::RawKey(other)) => one.key == other.key,
             (Self::SelfSigned(one), Self::SelfSigned(other)) => one == other,
+            (Self::Directory(one), Self::Directory(other)) => one.is_same_as(other),
             _ => false,
         }
     }
@@ -234,6 +252,7 @@ impl ServeMode {
             (Self::OnDemand(one), Self::Acme(other)) | (Self::Acme(other), Self::OnDemand(one)) => {
                 matches!(&one.named, Some(NamedLeaf::Public(leaf)) if leaf.rivals(other))
             }
+            (Self::Directory(one), Self::Directory(other)) => one.leaf.home == other.leaf.home,
             _ => false,
         }
     }
@@ -243,6 +262,7 @@ impl ServeMode {
         match self {
             Self::Ca(leaf) => Some(leaf.id.to_string()),
             Self::Acme(leaf) => Some(leaf.id.to_string()),
+            Self::Directory(directory) => Some(directory.leaf.id.to_string()),
             Self::Custom(files) => Some(custom::id(files)),
             Self::OnDemand(site) => match site.named.as_ref()? {
                 NamedLeaf::Private(leaf) => Some(leaf.id.to_string()),
@@ -256,6 +276,7 @@ impl ServeMode {
     pub(super) fn states(&self) -> Vec<PathBuf> {
         match self {
             Self::Ca(leaf) => vec![leaf.home.clone()],
+            Self::Directory(directory) => vec![directory.leaf.home.clone()],
             Self::Acme(leaf) => vec![leaf.home.clone(), leaf.cache_dir.clone()],
             Self::OnDemand(site) => vec![site.home.clone(), site.cache_dir.clone()],
             Self::Insecure { .. } | Self::Custom(_) | Self::RawKey(_) | Self::SelfSigned(_) => {
@@ -308,6 +329,15 @@ impl OnDemand {
             && stand_in
             && places
             && (settings, agree_to_terms) == (&other.settings, &other.agree_to_terms)
+    }
+}
+
+impl PrivateDirectory {
+    /// Settings that were given once are the same; others take effect at the next start.
+    fn is_same_as(&self, other: &Self) -> bool {
+        self.leaf.is_same_as(&other.leaf)
+            && Arc::ptr_eq(&self.settings, &other.settings)
+            && self.resolver == other.resolver
     }
 }
 

@@ -10,11 +10,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::keeper::Keeper;
 use super::plan::told_of;
-use super::{First, ServeError, ServeMode, Shown, Site, Source, demand};
+use super::{Beside, First, ServeError, ServeMode, Shown, Site, Source, demand};
 use crate::clock::Clock;
 use crate::on_demand::Desk;
 use crate::on_demand::gate::Gate;
-use crate::server::{Provisioning, Redirect, Security, Telemetry};
+use crate::server::{Provisioning, Security, Telemetry};
 
 /// What each site is served with.
 #[derive(Default)]
@@ -36,7 +36,8 @@ pub(super) struct Pool {
 pub(super) struct Tended {
     mode: ServeMode,
     pub(super) security: Security,
-    pub(super) redirect: Option<Redirect>,
+    /// What a plain port beside it does, if there may be one.
+    pub(super) beside: Option<Beside>,
     /// What serving began with, once there is something.
     pub(super) first: OnceLock<Shown>,
     /// Who answers those who ask for other names.
@@ -122,7 +123,7 @@ impl Pool {
         let tended = Arc::new(Tended {
             mode: site.mode.clone(),
             security: source.security(),
-            redirect: source.redirect(),
+            beside: source.beside(),
             first: OnceLock::new(),
             desk: source.desk(),
             stop: means.stop.child_token(),

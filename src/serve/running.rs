@@ -16,7 +16,7 @@ use super::keeper::Keeper;
 use super::operation::Attending;
 use super::pool::{Coming, Means, Pool, Tended};
 use super::reload::{Reload, Reloads};
-use super::{Plan, Ready, Reread, ServeError, Shown, Site, Supervisor};
+use super::{Beside, Plan, Ready, Reread, ServeError, Shown, Site, Supervisor};
 use crate::event::Event;
 use crate::finding::words::causes;
 use crate::issuer::BoxFuture;
@@ -121,8 +121,8 @@ pub(super) async fn run(start: Start, on_ready: impl FnMut(&Ready)) -> Result<En
 enum Duty {
     /// The site with this number.
     Serve(usize),
-    /// To send clients to the site with this number.
-    Redirect(usize),
+    /// To answer in plain HTTP beside the site with this number.
+    Beside(usize),
     /// To be looked after.
     Admin,
 }
@@ -132,8 +132,8 @@ enum Duty {
 fn duties(sites: &[Site], admin: Option<ListenAddr>) -> Vec<(ListenerSettings, Duty)> {
     let numbered = || sites.iter().enumerate();
     let serving = numbered().map(|(n, site)| (site.listener.clone(), Duty::Serve(n)));
-    let plain = numbered()
-        .filter_map(|(n, site)| Some((beside(site, site.http?, true), Duty::Redirect(n))));
+    let plain =
+        numbered().filter_map(|(n, site)| Some((beside(site, site.http?, true), Duty::Beside(n))));
     let admin = admin.zip(sites.first());
     let admin = admin.map(|(address, site)| (beside(site, address, false), Duty::Admin));
     serving.chain(plain).chain(admin).collect()
@@ -155,10 +155,13 @@ fn listeners(
     let listener = |(settings, duty)| {
         let security = match duty {
             Duty::Serve(n) => pool.of_site(n).security.clone(),
-            Duty::Redirect(to) => {
-                let redirect = pool.of_site(to).redirect.clone()?;
-                Security::Redirect(Redirect { to, ..redirect })
-            }
+            Duty::Beside(to) => match pool.of_site(to).beside.clone()? {
+                Beside::Redirect(redirect) => Security::Redirect(Redirect { to, ..redirect }),
+                Beside::Application(application) => Security::Application {
+                    application,
+                    certificates: None,
+                },
+            },
             Duty::Admin => Security::Admin(provisioning.clone()),
         };
         Some(Listener { settings, security })
@@ -319,7 +322,13 @@ impl Running {
         for ((_, duty), address) in duties(&self.sites, self.admin).iter().zip(&self.addresses) {
             match duty {
                 Duty::Serve(_) => {}
-                Duty::Redirect(_) => tracing::info!("http://{address} sends clients to https"),
+                Duty::Beside(n) => match self.pool.of_site(*n).beside {
+                    Some(Beside::Application(_)) => tracing::info!(
+                        "http://{address} publishes the CRLs, the issuers' certificates and the \
+                         roots"
+                    ),
+                    _ => tracing::info!("http://{address} sends clients to https"),
+                },
                 Duty::Admin => {
                     tracing::info!("http://{address} answers /health, /ready and /metrics");
                 }

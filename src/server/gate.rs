@@ -48,7 +48,17 @@ impl Gate {
         connection: &Connection,
     ) -> Result<(), Refusal> {
         let admitted = self.admit(request, connection);
-        admitted.inspect_err(|refusal| self.witness.counts().refused.count(refusal.outcome()))
+        admitted.inspect_err(|refusal| self.count(refusal))
+    }
+
+    /// Counts a refusal that showed later, and answers it.
+    pub(super) fn refuse(&self, refusal: Refusal, version: Version) -> Response<Body> {
+        self.count(&refusal);
+        refusal.answer(version)
+    }
+
+    fn count(&self, refusal: &Refusal) {
+        self.witness.counts().refused.count(refusal.outcome());
     }
 
     fn admit<B: HttpBody>(

@@ -15,7 +15,7 @@ use http::Method;
 
 use super::process;
 use crate::clock::Timestamp;
-use crate::event::{Event, Trigger};
+use crate::event::{DIRECTORY, Event, Issued, Trigger};
 use crate::on_demand::DECISIONS;
 
 /// Most certificates whose dates are shown: those that expire first.
@@ -71,6 +71,78 @@ impl Labelled {
             .filter_map(|(value, count)| Some((*value.get()?, count.load(Relaxed))));
         let other = self.other.load(Relaxed);
         named.chain((other > 0).then_some(("other", other)))
+    }
+}
+
+/// Most different values of the two labels of [`Crossed`]; the rest is `other`.
+const ROWS: usize = 24;
+const COLUMNS: usize = 32;
+
+/// A counter with two labels, whose values the program chooses, as for [`Labelled`].
+#[derive(Debug)]
+pub(super) struct Crossed {
+    rows: [OnceLock<&'static str>; ROWS],
+    columns: [OnceLock<&'static str>; COLUMNS],
+    counts: Box<[[AtomicU64; COLUMNS + 1]]>,
+}
+
+impl Default for Crossed {
+    fn default() -> Self {
+        let row = |_| std::array::from_fn(|_| AtomicU64::new(0));
+        Self {
+            rows: std::array::from_fn(|_| OnceLock::new()),
+            columns: std::array::from_fn(|_| OnceLock::new()),
+            counts: (0..=ROWS).map(row).collect(),
+        }
+    }
+}
+
+impl Crossed {
+    pub(super) fn count(&self, row: &'static str, column: &'static str) {
+        let place = |known: &[OnceLock<&'static str>], value: &'static str| {
+            let mut known = known.iter();
+            known.position(|place| *place.get_or_init(|| value) == value)
+        };
+        let row = place(&self.rows, row).unwrap_or(ROWS);
+        let column = place(&self.columns, column).unwrap_or(COLUMNS);
+        let count = self.counts.get(row).and_then(|counts| counts.get(column));
+        if let Some(count) = count {
+            count.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// What has been counted at least once.
+    fn values(&self) -> impl Iterator<Item = ([&'static str; 2], u64)> {
+        let value = |known: &[OnceLock<&'static str>], n: usize| {
+            let value = known.get(n).and_then(|place| place.get().copied());
+            value.unwrap_or("other")
+        };
+        self.counts.iter().enumerate().flat_map(move |(r, counts)| {
+            counts.iter().enumerate().filter_map(move |(c, count)| {
+                let count = count.load(Relaxed);
+                (count > 0).then(|| ([value(&self.rows, r), value(&self.columns, c)], count))
+            })
+        })
+    }
+}
+
+/// What is counted of the private ACME directory.
+#[derive(Debug)]
+pub(super) struct DirectoryCounts {
+    pub(super) requests: Crossed,
+    pub(super) validations: Crossed,
+    certificates: Labelled,
+    revocations: Labelled,
+}
+
+impl Default for DirectoryCounts {
+    fn default() -> Self {
+        Self {
+            requests: Crossed::default(),
+            validations: Crossed::default(),
+            certificates: Labelled::new(&[]),
+            revocations: Labelled::new(&[]),
+        }
     }
 }
 
@@ -172,6 +244,7 @@ pub(super) struct Metrics {
     reloads: Labelled,
     issuances: Labelled,
     on_demand: Labelled,
+    pub(super) directory: DirectoryCounts,
 }
 
 impl Default for Metrics {
@@ -182,6 +255,7 @@ impl Default for Metrics {
             awaited: Mutex::default(),
             swaps: AtomicU64::new(0),
             reloads: Labelled::new(&["done", "failed"]),
+            directory: DirectoryCounts::default(),
             issuances: Labelled::new(&["issued", "renewed", "failed"]),
             on_demand: {
                 let counts = Labelled::new(&["requested"]);
@@ -254,8 +328,9 @@ impl Metrics {
         match event {
             Event::Reloaded => self.reloads.count("done"),
             Event::ReloadFailed { .. } => self.reloads.count("failed"),
-            Event::CertificateIssued(_) => self.issuances.count("issued"),
-            Event::CertificateRenewed(_) => self.issuances.count("renewed"),
+            Event::CertificateIssued(issued) => self.issued(issued).count("issued"),
+            Event::CertificateRenewed(issued) => self.issued(issued).count("renewed"),
+            Event::CertificateRevoked { reason, .. } => self.directory.revocations.count(reason),
             Event::CertificateFailed { .. } => self.issuances.count("failed"),
             Event::CertificateSwapped(_) => _ = self.swaps.fetch_add(1, Relaxed),
             Event::CertificateRequested {
@@ -265,9 +340,19 @@ impl Metrics {
             Event::Ready { .. }
             | Event::CertificateRequested { .. }
             | Event::CertificateRejected { .. }
+            | Event::ValidationFailed { .. }
             | Event::Stopping
             | Event::Stopped { .. }
             | Event::CertificateExpiring(_) => {}
+        }
+    }
+
+    /// Where an issuance counts: what others obtain is told apart from what this server
+    /// has for itself.
+    fn issued(&self, issued: &Issued) -> &Labelled {
+        match issued.source.as_str() {
+            DIRECTORY => &self.directory.certificates,
+            _ => &self.issuances,
         }
     }
 
@@ -295,10 +380,21 @@ impl Metrics {
             (ISSUANCES, &self.issuances),
             (ON_DEMAND, &self.on_demand),
             (RELOADS, &self.reloads),
+            (DIRECTORY_CERTIFICATES, &self.directory.certificates),
+            (DIRECTORY_REVOCATIONS, &self.directory.revocations),
         ] {
             let mut family = text.family(name);
             for (value, count) in counter.values() {
                 family.sample(&[value], count);
+            }
+        }
+        for (name, counter) in [
+            (DIRECTORY_REQUESTS, &self.directory.requests),
+            (DIRECTORY_VALIDATIONS, &self.directory.validations),
+        ] {
+            let mut family = text.family(name);
+            for (values, count) in counter.values() {
+                family.sample(&values, count);
             }
         }
     }
@@ -451,6 +547,10 @@ const SWAPS: &str = "certmint_certificate_swaps_total";
 const ISSUANCES: &str = "certmint_issuances_total";
 const ON_DEMAND: &str = "certmint_on_demand_decisions_total";
 const RELOADS: &str = "certmint_reloads_total";
+const DIRECTORY_REQUESTS: &str = "certmint_directory_requests_total";
+const DIRECTORY_VALIDATIONS: &str = "certmint_directory_validations_total";
+const DIRECTORY_CERTIFICATES: &str = "certmint_directory_certificates_total";
+const DIRECTORY_REVOCATIONS: &str = "certmint_directory_revocations_total";
 const LOST: &str = "certmint_log_lines_lost_total";
 const STARTED: &str = "process_start_time_seconds";
 const OPEN_FDS: &str = "process_open_fds";
@@ -548,6 +648,27 @@ pub const FAMILIES: &[Family] = &[
         RELOADS,
         &["result"],
         "Times that the settings were read again: done or failed",
+    ),
+    counter(
+        DIRECTORY_REQUESTS,
+        &["endpoint", "problem"],
+        "Requests that the private ACME directory answered, by the type of the problem; none when \
+         there was none",
+    ),
+    counter(
+        DIRECTORY_VALIDATIONS,
+        &["challenge", "outcome"],
+        "Challenges that the private ACME directory looked at: valid or invalid",
+    ),
+    counter(
+        DIRECTORY_CERTIFICATES,
+        &["result"],
+        "Certificates that the private ACME directory issued to its clients: issued or renewed",
+    ),
+    counter(
+        DIRECTORY_REVOCATIONS,
+        &["reason"],
+        "Certificates that were revoked through the private ACME directory",
     ),
     counter(
         LOST,

@@ -13,6 +13,7 @@ use http_body_util::BodyExt;
 use hyper::body::{Body as _, Bytes, Incoming};
 
 use super::admin::Admin;
+use super::application::Hosted;
 use super::body::Body;
 use super::connection::Connection;
 use super::files::Files;
@@ -39,6 +40,8 @@ pub(super) enum Handler {
     Redirect(Redirector),
     /// Tells programs how the server is.
     Admin(Admin),
+    /// Has an application answer.
+    Application(Hosted),
     /// Asks for patience where the certificate of the name is still being made.
     Pending,
     /// Sends clients that speak plain HTTP on a TLS port to https.
@@ -62,7 +65,7 @@ impl Handler {
             gate.check(&request, connection)
         };
         let mut response = match admitted {
-            Ok(()) => self.answer(request, host, connection).await,
+            Ok(()) => self.answer(request, host, connection, gate).await,
             Err(refusal) => Box::pin(refuse(request, refusal)).await,
         };
         if let Some(strict) = strict {
@@ -92,6 +95,7 @@ impl Handler {
         request: Request<Incoming>,
         host: Checked,
         connection: &Connection,
+        gate: &Gate,
     ) -> Response<Body> {
         let directed = host.and_then(|host| check_direction(host, connection));
         let host = match directed {
@@ -108,6 +112,9 @@ impl Handler {
         };
         match self {
             Self::Proxy(proxy) => proxy.respond(request, host, connection).await,
+            Self::Application(hosted) => {
+                Box::pin(hosted.respond(request, host, connection, gate)).await
+            }
             Self::Page(page) => page.respond(&discard_body(request).await, connection),
             Self::Files(files) => {
                 let request = discard_body(request).await;

@@ -160,6 +160,20 @@ impl Telemetry {
         self.0.metrics.on_demand(decision);
     }
 
+    /// Counts a request that the private ACME directory answered. `problem` is the type of
+    /// what was wrong with it; both are among few.
+    pub fn directory_request(&self, endpoint: &'static str, problem: Option<&'static str>) {
+        let counts = &self.0.metrics.directory.requests;
+        counts.count(endpoint, problem.unwrap_or("none"));
+    }
+
+    /// Counts a challenge that the private ACME directory looked at.
+    pub fn directory_validation(&self, challenge: &'static str, is_valid: bool) {
+        let outcome = if is_valid { "valid" } else { "invalid" };
+        let counts = &self.0.metrics.directory.validations;
+        counts.count(challenge, outcome);
+    }
+
     /// Opens the files again that lines are written to: they may have been moved away.
     pub fn reopen(&self) -> Result<(), SinkError> {
         if let Some(log) = &self.0.access {

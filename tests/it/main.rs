@@ -23,10 +23,13 @@ mod acme_issue;
 mod acme_revoke;
 mod ca;
 mod ca_backup;
+mod ca_eab;
 mod ca_init;
 mod ca_issue;
 mod ca_revoke;
 mod ca_rotate;
+#[cfg(feature = "acme")]
+mod ca_serve;
 mod ca_sign;
 mod ca_status;
 mod ca_trust;

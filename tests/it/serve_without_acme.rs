@@ -16,3 +16,12 @@ fn a_build_without_acme_says_so_before_it_does_anything() {
     }
     assert!(!env.state().exists());
 }
+
+#[test]
+fn nor_does_it_begin_to_be_a_directory() {
+    let env = TestEnv::new();
+    let out = env.certmint(["ca", "serve", "--permit-any"]).run().code(1);
+    let words = "error: this certmint was built without ACME";
+    assert!(out.stderr().contains(words), "{}", out.stderr());
+    assert!(!env.state().exists());
+}

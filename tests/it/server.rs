@@ -3,6 +3,7 @@
 
 mod acme;
 mod addresses;
+mod application;
 mod bounds;
 mod browser;
 mod client_auth;

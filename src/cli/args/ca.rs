@@ -1,16 +1,22 @@
 //! `certmint ca …`.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use ipnet::IpNet;
+use url::Url;
 
-use super::{CopyArgs, FailOnArgs, PassphraseArgs, Span};
+use super::{
+    Beside, CopyArgs, FailOnArgs, LimitArgs, OperationArgs, PassphraseArgs, Span, TlsArgs,
+};
 use crate::cli::values;
-use crate::identifier::{CertId, Identifier, Subtree};
+use crate::identifier::{CertId, DnsName, Identifier, Subtree};
 use crate::issuer::Usage;
 use crate::key::KeyType;
 use crate::pki::ledger::Reason;
-use crate::pki::{CaName, Country, CrlUrl, Organization};
+use crate::pki::{CaName, Country, CrlUrl, Organization, Publication};
+use crate::settings::ListenAddr;
 use crate::trust::StoreKind;
 
 #[derive(Debug, Subcommand)]
@@ -35,6 +41,11 @@ pub(in crate::cli) enum CaCommand {
     /// Install the root where programs look for trusted roots
     #[command(subcommand)]
     Trust(TrustCommand),
+    /// Be an ACME server: whoever shows control over permitted names obtains certificates
+    Serve(Box<DirectoryArgs>),
+    /// External account keys, by which the ACME server knows whom it serves
+    #[command(subcommand)]
+    Eab(EabCommand),
     /// Copy the CA and its certificates into one archive, while it runs
     Backup(BackupArgs),
     /// Bring a CA back from an archive
@@ -308,6 +319,164 @@ pub(in crate::cli) struct StoreArgs {
     /// Root directory of the system to change
     #[arg(long, value_name = "DIR", default_value = "/", hide = true)]
     pub(in crate::cli) sysroot: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct DirectoryArgs {
+    /// Names of the directory itself; the first stands in its URLs [default: localhost, 127.0.0.1
+    /// and ::1, as far as the CA permits them]
+    #[arg(value_name = "NAME", value_parser = values::identifier)]
+    pub(in crate::cli) names: Vec<Identifier>,
+    /// Address to answer ACME clients on, at /directory; port 0 takes a free one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9443", value_parser = values::listen)]
+    pub(in crate::cli) https: ListenAddr,
+    /// Address to publish the CRLs, the issuers' certificates and the roots on; or `off`
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9080")]
+    pub(in crate::cli) http: Beside,
+    #[command(flatten)]
+    pub(in crate::cli) passphrase: PassphraseArgs,
+    #[command(flatten)]
+    pub(in crate::cli) policy: DirectoryPolicyArgs,
+    #[command(flatten)]
+    pub(in crate::cli) said: DirectorySaidArgs,
+    #[command(flatten)]
+    pub(in crate::cli) validation: ValidationArgs,
+    #[command(flatten)]
+    pub(in crate::cli) quotas: QuotaArgs,
+    #[command(flatten)]
+    pub(in crate::cli) limits: LimitArgs,
+    #[command(flatten)]
+    pub(in crate::cli) tls: TlsArgs,
+    #[command(flatten)]
+    pub(in crate::cli) operation: OperationArgs,
+}
+
+/// Who obtains what.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Policy")]
+pub(in crate::cli) struct DirectoryPolicyArgs {
+    /// Issue for these domains, with all below them, and address ranges, within the CA's own
+    /// constraints; repeatable or with commas [default: the CA's own constraints]
+    #[arg(long, value_name = "NAME|RANGE", value_delimiter = ',', value_parser = values::subtree)]
+    pub(in crate::cli) permit: Vec<Subtree>,
+    /// Issue for any name over which control is shown, although the CA has no constraints
+    #[arg(long, conflicts_with = "permit")]
+    pub(in crate::cli) permit_any: bool,
+    /// Serve only accounts that are bound to a key of `ca eab add`
+    #[arg(long)]
+    pub(in crate::cli) require_eab: bool,
+    /// Life of a certificate in days when its order says nothing (profile `default`)
+    #[arg(long, value_name = "DAYS", default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=825))]
+    pub(in crate::cli) days: u32,
+}
+
+/// What the directory says about itself.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Directory")]
+pub(in crate::cli) struct DirectorySaidArgs {
+    /// What its URLs begin with, when clients reach it in another way than it is served
+    /// [default: https and the host that the client asks for]
+    #[arg(long, value_name = "URL", value_parser = values::origin)]
+    pub(in crate::cli) public_url: Option<Url>,
+    /// Where clients of certificates find the CRLs and the issuers, in certificates that live over
+    /// 7 days [default: http, the first NAME and the port of --http]
+    #[arg(long, value_name = "URL", value_parser = values::ca_text::<Publication>)]
+    pub(in crate::cli) publish_url: Option<Publication>,
+    /// Terms of service that accounts have to agree to
+    #[arg(long, value_name = "URL", value_parser = values::page)]
+    pub(in crate::cli) terms_of_service: Option<Url>,
+    /// A page about this CA
+    #[arg(long, value_name = "URL", value_parser = values::page)]
+    pub(in crate::cli) website: Option<Url>,
+    /// Name of this CA in CAA records, which are looked at then; repeatable or with commas
+    #[arg(long, value_name = "DOMAIN", value_delimiter = ',', value_parser = values::domain)]
+    pub(in crate::cli) caa_identity: Vec<DnsName>,
+}
+
+/// How the directory looks whether a client controls a name.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Validation")]
+pub(in crate::cli) struct ValidationArgs {
+    /// Port to look at http-01 on
+    #[arg(long, value_name = "PORT", default_value_t = 80, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(in crate::cli) http01_port: u16,
+    /// Port to look at tls-alpn-01 on
+    #[arg(long, value_name = "PORT", default_value_t = 443, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(in crate::cli) tls_alpn01_port: u16,
+    /// Connect to loopback and link-local addresses as well
+    #[arg(long)]
+    pub(in crate::cli) allow_loopback: bool,
+    /// Name server to ask [default: the system's]
+    #[arg(long, value_name = "ADDR", value_parser = values::name_server)]
+    pub(in crate::cli) dns_server: Option<SocketAddr>,
+}
+
+/// How much the directory does for whom.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Quotas")]
+pub(in crate::cli) struct QuotaArgs {
+    /// New accounts of one client (an IPv4 address, an IPv6 /64) in an hour; more are answered
+    /// with 429 [default: 100]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(in crate::cli) max_accounts_per_client: Option<u32>,
+    /// New orders of one account in an hour [default: 1000]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(in crate::cli) max_orders_per_account: Option<u32>,
+    /// Unfinished orders of one account [default: 300]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(in crate::cli) max_open_orders: Option<u32>,
+    /// Failed validations of one account and name in an hour [default: 20]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(in crate::cli) max_failures_per_name: Option<u32>,
+    /// Certificates for one name in an hour [default: 100]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(in crate::cli) max_certificates_per_name: Option<u32>,
+    /// Validations at the same time [default: 256]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(in crate::cli) max_validations: Option<u32>,
+    /// Require the PROXY protocol (version 1 or 2) of load balancers in this network, and believe
+    /// it; repeatable or with commas
+    #[arg(long, value_name = "NETWORK", value_delimiter = ',', value_parser = values::network)]
+    pub(in crate::cli) proxy_protocol_from: Vec<IpNet>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum EabCommand {
+    /// Make a key, and show it once
+    Add(EabAddArgs),
+    /// List the keys, without their secrets
+    List(EabListArgs),
+    /// Revoke a key: it binds no account, and the one that it binds may order no more
+    Remove(EabRemoveArgs),
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct EabAddArgs {
+    /// The account may order for these domains, with all below them, and address ranges;
+    /// repeatable or with commas [default: all that the directory issues for]
+    #[arg(long, value_name = "NAME|RANGE", value_delimiter = ',', value_parser = values::subtree)]
+    pub(in crate::cli) permit: Vec<Subtree>,
+    /// Believe the account that it controls these names, for machines that the directory cannot
+    /// reach
+    #[arg(long, requires = "permit")]
+    pub(in crate::cli) skip_validation: bool,
+    /// Print the key as JSON
+    #[arg(long)]
+    pub(in crate::cli) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct EabListArgs {
+    /// Print the list as JSON
+    #[arg(long)]
+    pub(in crate::cli) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct EabRemoveArgs {
+    /// The key's id
+    #[arg(value_name = "KID", allow_hyphen_values = true)]
+    pub(in crate::cli) kid: String,
 }
 
 #[derive(Debug, Args)]

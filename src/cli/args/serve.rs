@@ -188,6 +188,8 @@ pub(in crate::cli) struct SiteArgs {
     pub(in crate::cli) content: ContentArgs,
     #[command(flatten)]
     pub(in crate::cli) limits: LimitArgs,
+    #[command(flatten)]
+    pub(in crate::cli) upstream: UpstreamLimitArgs,
 }
 
 /// What is served.
@@ -244,6 +246,12 @@ pub(in crate::cli) struct LimitArgs {
     /// For requests in flight when the server stops [default: 30s]
     #[arg(long, value_name = "DURATION", value_parser = values::setting::<Limit>)]
     pub(in crate::cli) drain_timeout: Option<Limit>,
+}
+
+/// How long upstreams may take.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Limits")]
+pub(in crate::cli) struct UpstreamLimitArgs {
     /// To connect to the upstream [default: 5s]
     #[arg(long, value_name = "DURATION", value_parser = values::setting::<Limit>)]
     pub(in crate::cli) upstream_connect_timeout: Option<Limit>,

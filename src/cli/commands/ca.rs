@@ -1,11 +1,14 @@
 //! `certmint ca …`.
 
 mod backup;
+mod eab;
 mod init;
 mod issue;
 mod list;
 mod revoke;
 mod rotate;
+#[cfg(feature = "acme")]
+mod serve;
 mod sign;
 mod status;
 mod trust;
@@ -34,6 +37,11 @@ pub(super) fn run(
         CaCommand::Crl(args) => revoke::crl(&args, context, printer),
         CaCommand::Rotate(command) => rotate::run(command, context, printer),
         CaCommand::Trust(command) => trust::run(command, context, printer),
+        #[cfg(feature = "acme")]
+        CaCommand::Serve(args) => serve::run(*args, context, printer),
+        #[cfg(not(feature = "acme"))]
+        CaCommand::Serve(_) => Err(crate::serve::ServeError::WithoutAcme.into()),
+        CaCommand::Eab(command) => eab::run(command, context, printer),
         CaCommand::Backup(args) => backup::backup(&args, context, printer),
         CaCommand::Restore(args) => backup::restore(&args, context, printer),
     }

@@ -197,7 +197,7 @@ pub(super) fn insecure(
 }
 
 /// Serves one site until told to stop. What its files hold is read again on SIGHUP.
-fn run(
+pub(super) fn run(
     site: Site,
     operation: OperationArgs,
     context: &mut Context,
@@ -254,7 +254,7 @@ fn tell(ready: &Ready, printer: &mut Printer) {
 }
 
 /// Where it serves, in one line that scripts can wait for.
-fn serving(ready: &Ready) -> String {
+pub(super) fn serving(ready: &Ready) -> String {
     let address = ready.address;
     match &ready.shown {
         Shown::Nothing => format!("serving http://{address}"),

@@ -20,11 +20,15 @@ impl TestKey {
         Self(PrivateKey::generate(kind).unwrap())
     }
 
+    pub(in crate::directory) fn of(key: PrivateKey) -> Self {
+        Self(key)
+    }
+
     pub(in crate::directory) fn jwk(&self) -> Jwk {
         Jwk::from_spki(&self.0.public_key_der()).unwrap()
     }
 
-    fn alg(&self) -> &'static str {
+    pub(in crate::directory) fn alg(&self) -> &'static str {
         self.jwk().algorithm().as_str()
     }
 
@@ -41,7 +45,7 @@ impl TestKey {
     }
 
     /// A JWS with this header and payload, whatever they say.
-    fn jws(&self, header: &Value, payload: &[u8]) -> Value {
+    pub(in crate::directory) fn jws(&self, header: &Value, payload: &[u8]) -> Value {
         sealed(header, payload, |input| self.sign(input))
     }
 
@@ -50,7 +54,7 @@ impl TestKey {
     }
 }
 
-fn jwk_of(key: &Jwk) -> Value {
+pub(in crate::directory) fn jwk_of(key: &Jwk) -> Value {
     serde_json::from_str(&key.to_json()).unwrap()
 }
 
@@ -58,7 +62,11 @@ fn b64(bytes: &[u8]) -> String {
     BASE64URL_NOPAD.encode(bytes)
 }
 
-fn sealed(header: &Value, payload: &[u8], sign: impl Fn(&[u8]) -> Vec<u8>) -> Value {
+pub(in crate::directory) fn sealed(
+    header: &Value,
+    payload: &[u8],
+    sign: impl Fn(&[u8]) -> Vec<u8>,
+) -> Value {
     let (header, payload) = (b64(header.to_string().as_bytes()), b64(payload));
     let signature = b64(&sign(format!("{header}.{payload}").as_bytes()));
     json!({ "protected": header, "payload": payload, "signature": signature })

@@ -96,8 +96,14 @@ impl State {
         if new.trust == Trust::SkipValidation && new.names.is_unlimited() {
             return Err(StateError::BoundlessTrust);
         }
-        let kid = id::random::<16>()?;
-        let key = MacKey::generate().map_err(|_| StateError::NoRandomness)?;
+        let (kid, key) = loop {
+            let kid = id::random::<16>()?;
+            let key = MacKey::generate().map_err(|_| StateError::NoRandomness)?;
+            // Clients get both as arguments, and some would take them for flags.
+            if !kid.starts_with('-') && !key.to_base64url().starts_with('-') {
+                break (kid, key);
+            }
+        };
         self.write(Commit::Durable, |db| {
             db.execute(
                 "INSERT INTO acme_eab_keys (kid, mac_key, names, trust, created_at)

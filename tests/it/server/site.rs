@@ -12,7 +12,7 @@ use certmint::certificates::{CertificateTable, SourceId};
 use certmint::challenge::ChallengeTable;
 use certmint::clock::{Clock, SystemClock};
 use certmint::key::KeyType;
-use certmint::server::{Ended, Listener, Security, Server, Shutdown, Telemetry};
+use certmint::server::{Application, Ended, Listener, Security, Server, Shutdown, Telemetry};
 use certmint::settings::{Content, Limits, ListenerSettings};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
@@ -104,6 +104,25 @@ impl Site {
         let security = Security::TlsWithChallenges {
             certificates: Arc::<CertificateTable>::clone(&table),
             challenges,
+        };
+        Self::start(security, settings, table, leaf, pki, root_pem)
+    }
+
+    /// TLS for `localhost`, with an application behind it.
+    pub(crate) fn application(
+        env: &TestEnv,
+        settings: ListenerSettings,
+        application: Arc<dyn Application>,
+    ) -> Self {
+        let pki = Arc::new(Pki::new());
+        let bundle = pki.leaf(KeyType::P256, &["localhost"]);
+        let root_pem = env.write("root.pem", pki.root.to_pem());
+        let table = Arc::new(CertificateTable::with_default(source()));
+        let leaf = bundle.leaf().clone();
+        table.replace(source(), &[bundle]).unwrap();
+        let security = Security::Application {
+            application,
+            certificates: Some(Arc::<CertificateTable>::clone(&table)),
         };
         Self::start(security, settings, table, leaf, pki, root_pem)
     }

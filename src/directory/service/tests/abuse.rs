@@ -1,0 +1,476 @@
+//! Every endpoint × everybody who might ask × everything they might send: none of it
+//! gives a certificate, or changes what is somebody else's.
+
+use super::*;
+
+/// What can be sent as a payload, from nothing to nonsense.
+fn payloads(victim: &Victim) -> Vec<Vec<u8>> {
+    let csr = csr_for(
+        &PrivateKey::generate(KeyType::P256).unwrap(),
+        &["ready.test"],
+    );
+    let leaf = &victim.leaf;
+    let mut all = vec![Vec::new(), vec![0xff], b"{".to_vec()];
+    let objects = [
+        json!(null),
+        json!([]),
+        json!("x"),
+        json!(1),
+        json!({}),
+        json!({ "status": "deactivated" }),
+        json!({ "status": 1 }),
+        json!({ "csr": csr }),
+        json!({ "csr": 1 }),
+        json!({ "csr": [csr] }),
+        json!({ "csr": { "": csr } }),
+        json!({ "certificate": leaf }),
+        json!({ "certificate": [leaf], "reason": 1 }),
+        json!({ "certificate": leaf, "reason": "1" }),
+        json!({ "identifiers": "ready.test" }),
+        json!({ "identifiers": [{ "type": "dns" }] }),
+        json!({ "identifiers": [{ "type": "dns", "value": ["ready.test"] }] }),
+        json!({ "identifiers": [[]] }),
+        json!({ "contact": "mailto:ada@home.test" }),
+        json!({ "contact": [1] }),
+        json!({ "onlyReturnExisting": true }),
+        json!({ "externalAccountBinding": {} }),
+        json!({ "account": victim.kid, "oldKey": {} }),
+        json!({ "protected": "", "payload": "", "signature": "" }),
+    ];
+    all.extend(objects.iter().map(|object| object.to_string().into_bytes()));
+    all
+}
+
+/// Whose the things are that strangers are after.
+struct Victim {
+    key: TestKey,
+    kid: String,
+    leaf: String,
+    /// An order that only waits for a CSR, and its authorization.
+    ready: String,
+    valid_authz: String,
+    /// An order that waits for its challenge, and both.
+    pending: String,
+    authz: String,
+    challenge: String,
+    certificate: String,
+}
+
+impl Victim {
+    async fn new(world: &World) -> Self {
+        let client = world.client().await;
+        let (chain, _, url) = client.obtain(&["own.test"]).await;
+        let certificate = client.fetch(&url).await.at("certificate");
+        let (ready, order) = client.ordered(&["ready.test"]).await;
+        client.authorize(&order).await;
+        let valid_authz = order["authorizations"][0].as_str().unwrap().to_owned();
+        let (pending, order) = client.ordered(&["pending.test"]).await;
+        let authz = order["authorizations"][0].as_str().unwrap().to_owned();
+        let object = client.fetch(&authz).await.json();
+        let challenge = object["challenges"][0]["url"].as_str().unwrap().to_owned();
+        Self {
+            leaf: b64(chain[0].der()),
+            key: client.key,
+            kid: client.kid,
+            ready,
+            valid_authz,
+            pending,
+            authz,
+            challenge,
+            certificate,
+        }
+    }
+
+    fn urls(&self) -> Vec<String> {
+        let mut urls: Vec<String> = [
+            "directory",
+            "new-nonce",
+            "new-account",
+            "new-order",
+            "key-change",
+            "revoke-cert",
+            "renewal-info/a.b",
+            "roots.pem",
+            "no-such-thing",
+        ]
+        .map(|path| format!("{BASE}/{path}"))
+        .to_vec();
+        urls.extend([
+            self.kid.clone(),
+            format!("{}/orders", self.kid),
+            self.ready.clone(),
+            format!("{}/finalize", self.ready),
+            self.valid_authz.clone(),
+            self.pending.clone(),
+            format!("{}/finalize", self.pending),
+            self.authz.clone(),
+            self.challenge.clone(),
+            self.certificate.clone(),
+        ]);
+        urls
+    }
+
+    /// All that a stranger must not change, as the victim sees it.
+    async fn state(&self, world: &World) -> Vec<Bytes> {
+        let mut state = Vec::new();
+        for url in [
+            &self.kid,
+            &self.ready,
+            &self.valid_authz,
+            &self.pending,
+            &self.authz,
+            &self.challenge,
+            &self.certificate,
+        ] {
+            let reply = world.post(url, &self.key, Some(&self.kid), b"").await;
+            assert_eq!(reply.status, StatusCode::OK, "{url}: {reply:?}");
+            state.push(reply.body);
+        }
+        state
+    }
+}
+
+/// Somebody who asks: how the request is signed, if at all.
+enum Stranger {
+    /// With a key that no account has.
+    Unknown(TestKey),
+    /// With a key that no account has, in the victim's name.
+    Forger(TestKey),
+    /// With a key of an account's, in the name of an account that does not exist.
+    Ghost(TestKey),
+    /// An account of its own.
+    Neighbour(TestKey, String),
+    /// An account that was closed.
+    Closed(TestKey, String),
+    /// The victim's key, as a bare key.
+    Bare,
+    /// The victim's own request, with its payload changed.
+    Tampering,
+    /// The victim's own request for another URL.
+    Elsewhere,
+    /// The victim's own request with a nonce that was used.
+    Replay,
+    /// The victim's own request with a nonce that is none.
+    NoNonce,
+    /// Without any signature.
+    Unsigned,
+}
+
+impl Stranger {
+    async fn all(world: &World) -> Vec<(&'static str, Self)> {
+        let key = || TestKey::new(KeyType::P256);
+        let neighbour = world.client().await;
+        let closed = world.client().await;
+        closed
+            .post(&closed.kid, json!({ "status": "deactivated" }))
+            .await;
+        vec![
+            ("unknown key", Self::Unknown(key())),
+            ("forger", Self::Forger(key())),
+            ("ghost", Self::Ghost(key())),
+            ("neighbour", Self::Neighbour(neighbour.key, neighbour.kid)),
+            ("closed", Self::Closed(closed.key, closed.kid)),
+            ("bare key", Self::Bare),
+            ("tampering", Self::Tampering),
+            ("elsewhere", Self::Elsewhere),
+            ("replay", Self::Replay),
+            ("no nonce", Self::NoNonce),
+            ("unsigned", Self::Unsigned),
+        ]
+    }
+
+    async fn asks(&self, world: &World, victim: &Victim, url: &str, payload: &[u8]) -> Reply {
+        let own = Some(&*victim.kid);
+        match self {
+            Self::Unknown(key) => world.post(url, key, None, payload).await,
+            Self::Forger(key) => world.post(url, key, own, payload).await,
+            Self::Ghost(key) => {
+                let kid = format!("{BASE}/account/AAAAAAAAAAAAAAAAAAAAAA");
+                world.post(url, key, Some(&kid), payload).await
+            }
+            Self::Neighbour(key, kid) | Self::Closed(key, kid) => {
+                world.post(url, key, Some(kid), payload).await
+            }
+            Self::Bare => world.post(url, &victim.key, None, payload).await,
+            Self::Tampering => {
+                let mut body = victim.signed(url, url, &world.nonce().await, b"{}");
+                body["payload"] = json!(b64(&[payload, b" "].concat()));
+                world.raw(url, &body).await
+            }
+            Self::Elsewhere => {
+                let other = format!("{BASE}/new-order");
+                let other = if url == other { &victim.ready } else { &other };
+                let body = victim.signed(url, other, &world.nonce().await, payload);
+                world.raw(url, &body).await
+            }
+            Self::Replay => {
+                let nonce = world.nonce().await;
+                let read = victim.signed(&victim.kid, &victim.kid, &nonce, b"");
+                assert_eq!(world.raw(&victim.kid, &read).await.status, StatusCode::OK);
+                world
+                    .raw(url, &victim.signed(url, url, &nonce, payload))
+                    .await
+            }
+            Self::NoNonce => {
+                let body = victim.signed(url, url, "AAAA", payload);
+                world.raw(url, &body).await
+            }
+            Self::Unsigned => {
+                let kind = "application/jose+json";
+                world.send(Method::POST, url, kind, payload.to_vec()).await
+            }
+        }
+    }
+}
+
+impl Victim {
+    fn signed(&self, _posted: &str, url: &str, nonce: &str, payload: &[u8]) -> Value {
+        let header = json!({ "alg": self.key.alg(), "nonce": nonce, "url": url, "kid": self.kid });
+        self.key.jws(&header, payload)
+    }
+}
+
+impl World {
+    async fn raw(&self, url: &str, body: &Value) -> Reply {
+        let body = body.to_string().into_bytes();
+        self.send(Method::POST, url, "application/jose+json", body)
+            .await
+    }
+}
+
+/// Answers that hold nothing of anybody's.
+fn is_harmless(url: &str, reply: &Reply) -> bool {
+    let path = url.strip_prefix(BASE).unwrap();
+    reply.status.is_success() && ["/directory", "/new-nonce", "/new-account"].contains(&path)
+}
+
+#[tokio::test]
+async fn no_stranger_gets_a_certificate_or_changes_what_is_anothers() {
+    let world = World::new().await;
+    let victim = Victim::new(&world).await;
+    let strangers = Stranger::all(&world).await;
+    let (before, leaves) = (victim.state(&world).await, world.leaves());
+    let mut asked = 0;
+    for (who, stranger) in &strangers {
+        for url in victim.urls() {
+            for payload in payloads(&victim) {
+                let reply = stranger.asks(&world, &victim, &url, &payload).await;
+                asked += 1;
+                if !is_harmless(&url, &reply) {
+                    let problem = reply.problem();
+                    assert!(
+                        reply.status.is_client_error(),
+                        "{who} {url} {}: {problem}",
+                        String::from_utf8_lossy(&payload)
+                    );
+                }
+            }
+        }
+        assert_eq!(victim.state(&world).await, before, "{who}");
+        assert_eq!(world.leaves(), leaves, "{who}");
+    }
+    assert!(asked > 5000, "{asked}");
+    let seen = world.seen.0.lock().unwrap();
+    let issued = seen.iter().filter(|words| words.starts_with("issued"));
+    assert_eq!(issued.count(), 1, "the victim's own");
+    assert!(
+        !seen.iter().any(|words| words.starts_with("revoked")),
+        "{seen:?}"
+    );
+}
+
+#[tokio::test]
+async fn the_owner_gets_no_certificate_but_by_the_right_csr() {
+    let world = World::new().await;
+    let client = world.client().await;
+    let (url, order) = client.ordered(&["a.test", "b.test"]).await;
+    let key = PrivateKey::generate(KeyType::P256).unwrap();
+    let right = csr_for(&key, &["a.test", "b.test"]);
+    let early = client.finalize(&order, &right).await;
+    assert_eq!(early.problem(), "orderNotReady");
+    client.authorize(&order).await;
+    let mut broken = right.clone().into_bytes();
+    let middle = broken.len() / 2;
+    broken[middle] = if broken[middle] == b'A' { b'B' } else { b'A' };
+    for (what, csr) in [
+        ("nothing", String::new()),
+        ("no base64url", "+/".to_owned()),
+        ("no CSR", b64(b"hello")),
+        ("a broken one", String::from_utf8(broken).unwrap()),
+        ("a name less", csr_for(&key, &["a.test"])),
+        (
+            "a name more",
+            csr_for(&key, &["a.test", "b.test", "c.test"]),
+        ),
+        ("another name", csr_for(&key, &["a.test", "c.test"])),
+        ("a wildcard", csr_for(&key, &["a.test", "*.b.test"])),
+        ("two", format!("{right}{right}")),
+    ] {
+        let reply = client.finalize(&order, &csr).await;
+        assert_eq!(reply.problem(), "badCSR", "{what}");
+    }
+    let own = PrivateKey::generate(KeyType::P256).unwrap();
+    let own_csr = csr_for(&own, &["a.test", "b.test"]);
+    let holder = Client {
+        world: &world,
+        key: TestKey::of(own),
+        kid: String::new(),
+    };
+    let url_new = format!("{BASE}/new-account");
+    let made = world.post(&url_new, &holder.key, None, b"{}").await;
+    let holder = Client {
+        kid: made.header("location").to_owned(),
+        ..holder
+    };
+    let (_, own_order) = holder.ordered(&["a.test", "b.test"]).await;
+    holder.authorize(&own_order).await;
+    let reply = holder.finalize(&own_order, &own_csr).await;
+    assert_eq!(reply.problem(), "badCSR", "the key of the account");
+
+    assert_eq!(
+        client.fetch(&url).await.at("status"),
+        "ready",
+        "and may try again"
+    );
+    assert_eq!(world.leaves(), 0);
+    assert_eq!(client.finalize(&order, &right).await.at("status"), "valid");
+    let again = client.finalize(&order, &right).await;
+    assert_eq!(again.problem(), "orderNotReady");
+    assert_eq!(world.leaves(), 1);
+}
+
+#[tokio::test]
+async fn names_outside_of_what_is_permitted_are_rejected_each_with_its_reason() {
+    let within = Permit::Within(NameConstraints::new(vec![
+        "home.test".parse().unwrap(),
+        "10.1.0.0/16".parse().unwrap(),
+    ]));
+    let exactly = ["a.home.test", "10.1.2.3"].map(|name| Identifier::parse(name).unwrap());
+    let ip = |value: &str| json!({ "type": "ip", "value": value });
+    for (permit, identifier, want) in [
+        (within.clone(), dns("a.home.test"), None),
+        (within.clone(), dns("*.home.test"), None),
+        (within.clone(), ip("10.1.2.3"), None),
+        (within.clone(), dns("a.test"), Some("rejectedIdentifier")),
+        (
+            within.clone(),
+            dns("evil.example"),
+            Some("rejectedIdentifier"),
+        ),
+        (within.clone(), ip("10.2.0.1"), Some("rejectedIdentifier")),
+        (within.clone(), ip("::1"), Some("rejectedIdentifier")),
+        (within.clone(), dns("10.1.2.3"), Some("malformed")),
+        (
+            within,
+            json!({ "type": "email", "value": "ada@home.test" }),
+            Some("unsupportedIdentifier"),
+        ),
+        (
+            Permit::Within(NameConstraints::default()),
+            dns("a.test"),
+            Some("rejectedIdentifier"),
+        ),
+        (Permit::Any, dns("a.test"), None),
+        (Permit::Any, dns("evil.example"), Some("rejectedIdentifier")),
+        (
+            Permit::Exactly(exactly.clone().into()),
+            dns("a.home.test"),
+            None,
+        ),
+        (
+            Permit::Exactly(exactly.clone().into()),
+            dns("b.home.test"),
+            Some("rejectedIdentifier"),
+        ),
+        (
+            Permit::Exactly(exactly.into()),
+            dns("*.home.test"),
+            Some("rejectedIdentifier"),
+        ),
+    ] {
+        let world = World::with(Settings {
+            permit: permit.clone(),
+            ..settings()
+        })
+        .await;
+        let client = world.client().await;
+        let reply = client.order(json!({ "identifiers": [identifier] })).await;
+        match want {
+            None => assert_eq!(reply.status, StatusCode::CREATED, "{permit:?} {identifier}"),
+            Some(want) => assert_eq!(reply.problem(), want, "{permit:?} {identifier}"),
+        }
+    }
+    let world = World::new().await;
+    let client = world.client().await;
+    let two = json!({ "identifiers": [dns("a.example"), dns("b.test"), dns("c.example")] });
+    let reply = client.order(two).await;
+    assert_eq!(reply.problem(), "rejectedIdentifier");
+    assert_eq!(reply.json()["subproblems"].as_array().unwrap().len(), 2);
+    for names in [
+        vec![],
+        vec![dns("a.test"); 2],
+        vec![dns("a.test"), dns("A.test")],
+    ] {
+        let reply = client.order(json!({ "identifiers": names })).await;
+        assert_eq!(reply.problem(), "malformed");
+    }
+    let many: Vec<_> = (0..101).map(|n| dns(&format!("h{n}.test"))).collect();
+    let reply = client.order(json!({ "identifiers": many })).await;
+    assert_eq!(reply.problem(), "malformed");
+}
+
+#[tokio::test]
+async fn what_is_not_asked_for_rightly_is_refused_with_the_right_status() {
+    let world = World::new().await;
+    let client = world.client().await;
+    let order = format!("{BASE}/new-order");
+    for (method, url) in [
+        (Method::GET, &*order),
+        (Method::PUT, &*order),
+        (Method::DELETE, "/directory"),
+        (Method::GET, &*client.kid),
+        (Method::POST, "/roots.pem"),
+        (Method::POST, "/renewal-info/a.b"),
+    ] {
+        let reply = world.send(method, url, "", Vec::new()).await;
+        assert_eq!(reply.status, StatusCode::METHOD_NOT_ALLOWED, "{url}");
+        assert!(!reply.header("allow").is_empty());
+    }
+    let body = client.key.jws(
+        &json!({ "alg": "ES256", "nonce": world.nonce().await, "url": order, "kid": client.kid }),
+        b"{}",
+    );
+    let body = body.to_string().into_bytes();
+    for kind in ["", "application/json", "application/jose"] {
+        let reply = world.send(Method::POST, &order, kind, body.clone()).await;
+        assert_eq!(reply.status, StatusCode::UNSUPPORTED_MEDIA_TYPE, "{kind}");
+    }
+    let huge = vec![b' '; crate::directory::jws::MAX_BODY + 1];
+    let reply = world
+        .send(Method::POST, &order, "application/jose+json", huge)
+        .await;
+    assert_eq!(reply.status, StatusCode::PAYLOAD_TOO_LARGE);
+    // The text that acme.sh looks for.
+    let stale = client.key.jws(
+        &json!({ "alg": "ES256", "nonce": "AAAA", "url": order, "kid": client.kid }),
+        b"{}",
+    );
+    let reply = world.raw(&order, &stale).await;
+    assert_eq!(
+        (reply.status, reply.problem()),
+        (StatusCode::BAD_REQUEST, "badNonce".into())
+    );
+    assert_eq!(reply.at("detail"), "JWS has an invalid anti-replay nonce");
+    for path in [
+        "/crl/I9.crl",
+        "/crl/../ca.json",
+        "/crl/I1.crl.pem",
+        "/issuer/R1.crt",
+        "/",
+        "/directory",
+    ] {
+        let request = Request::get(path).body(Bytes::new()).unwrap();
+        let reply = world.service.answer_plain(request).await;
+        assert_eq!(reply.status(), StatusCode::NOT_FOUND, "{path}");
+    }
+}

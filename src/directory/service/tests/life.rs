@@ -1,0 +1,538 @@
+//! What an honest client goes through.
+
+use super::*;
+
+#[tokio::test]
+async fn from_an_account_to_a_certificate_and_its_revocation() {
+    let world = World::new().await;
+    let client = world.client().await;
+    let (url, order) = client.ordered(&["A.home.test", "*.home.test"]).await;
+    // Word for word (RFC 8555 §7.1.3).
+    assert_eq!(
+        order["identifiers"],
+        json!([dns("A.home.test"), dns("*.home.test")])
+    );
+    assert_eq!(order["status"], "pending");
+    assert!(order.get("certificate").is_none() && order.get("error").is_none());
+
+    let second = order["authorizations"][1].as_str().unwrap();
+    let wild = client.fetch(second).await.json();
+    assert_eq!(wild["wildcard"], true);
+    assert_eq!(wild["identifier"], dns("home.test"));
+    let kinds = |authz: &Value| -> Vec<String> {
+        let challenges = authz["challenges"].as_array().unwrap();
+        let kinds = challenges.iter().map(|c| c["type"].as_str().unwrap());
+        kinds.map(str::to_owned).collect()
+    };
+    assert_eq!(kinds(&wild), ["dns-01"]);
+    let first = order["authorizations"][0].as_str().unwrap();
+    let plain = client.fetch(first).await.json();
+    assert!(plain.get("wildcard").is_none(), "only when it is true");
+    assert_eq!(kinds(&plain).len(), 3);
+
+    client.authorize(&order).await;
+    assert_eq!(client.fetch(&url).await.at("status"), "ready");
+    let key = PrivateKey::generate(KeyType::P256).unwrap();
+    let csr = csr_for(&key, &["a.home.test", "*.home.test"]);
+    let done = client.finalize(&order, &csr).await;
+    assert_eq!(done.at("status"), "valid");
+    assert_eq!(done.header("location"), url);
+    let reply = client.fetch(&done.at("certificate")).await;
+    let chain = Certificate::parse_pem(&reply.body).unwrap();
+    assert_eq!(chain.len(), 2, "leaf and intermediate");
+    chain[0].verify_signed_by(&chain[1]).unwrap();
+    assert_eq!(chain[0].spki(), key.public_key_der());
+    assert_eq!(chain[0].not_after() - start(), Duration::days(7));
+    assert!(chain[0].authority_key_id().is_some());
+
+    let revoke = format!("{BASE}/revoke-cert");
+    let wanted = json!({ "certificate": b64(chain[0].der()), "reason": 4 });
+    assert_eq!(
+        client.post(&revoke, wanted.clone()).await.status,
+        StatusCode::OK
+    );
+    let again = client.post(&revoke, wanted).await;
+    assert_eq!(again.problem(), "alreadyRevoked");
+    let list = Request::get("/crl/I1.crl").body(Bytes::new()).unwrap();
+    let list = world.service.answer_plain(list).await;
+    assert_eq!(list.headers()[CONTENT_TYPE], "application/pkix-crl");
+    use x509_parser::prelude::FromDer;
+    let (_, list) =
+        x509_parser::revocation_list::CertificateRevocationList::from_der(list.body()).unwrap();
+    let serials: Vec<_> = list
+        .iter_revoked_certificates()
+        .map(|one| one.raw_serial().to_vec())
+        .collect();
+    assert_eq!(serials, [chain[0].serial()]);
+    assert_eq!(
+        *world.seen.0.lock().unwrap(),
+        [
+            "validated dns-01 true",
+            "validated dns-01 true",
+            "issued a.home.test false",
+            "revoked superseded"
+        ]
+    );
+}
+
+#[tokio::test]
+async fn the_directory_tells_what_there_is() {
+    let world = World::with(Settings {
+        terms_of_service: Some("https://ca.test/terms".parse().unwrap()),
+        website: Some("https://ca.test/".parse().unwrap()),
+        caa_identities: vec![DnsName::parse("ca.test").unwrap()],
+        require_eab: true,
+        ..settings()
+    })
+    .await;
+    let reply = world.get("/directory").await;
+    assert_eq!(
+        reply.json(),
+        json!({
+            "newNonce": "https://ca.test/new-nonce",
+            "newAccount": "https://ca.test/new-account",
+            "newOrder": "https://ca.test/new-order",
+            "revokeCert": "https://ca.test/revoke-cert",
+            "keyChange": "https://ca.test/key-change",
+            "renewalInfo": "https://ca.test/renewal-info",
+            "meta": {
+                "termsOfService": "https://ca.test/terms",
+                "website": "https://ca.test/",
+                "caaIdentities": ["ca.test"],
+                "externalAccountRequired": true,
+                "profiles": { "default": "7 days", "classic": "90 days" }
+            }
+        })
+    );
+    assert_eq!(
+        reply.header("link"),
+        "<https://ca.test/directory>;rel=\"index\""
+    );
+    assert_eq!(reply.header("cache-control"), "no-store");
+    assert!(reply.headers.contains_key("replay-nonce"));
+    let nonce = world.get("/new-nonce").await;
+    assert_eq!(nonce.status, StatusCode::NO_CONTENT);
+
+    // The terms come before the account, with where to read them.
+    let key = TestKey::new(KeyType::Ed25519);
+    let url = format!("{BASE}/new-account");
+    let refused = world.post(&url, &key, None, b"{}").await;
+    assert_eq!(refused.problem(), "userActionRequired");
+    let links: Vec<_> = refused.headers.get_all("link").iter().collect();
+    assert!(
+        links
+            .iter()
+            .any(|l| *l == "<https://ca.test/terms>;rel=\"terms-of-service\"")
+    );
+    let agreed = br#"{"termsOfServiceAgreed":true}"#;
+    let unbound = world.post(&url, &key, None, agreed).await;
+    assert_eq!(unbound.problem(), "externalAccountRequired");
+}
+
+#[tokio::test]
+async fn an_account_is_found_changed_rolled_over_and_closed() {
+    let world = World::new().await;
+    let client = world.client().await;
+    let new_account = format!("{BASE}/new-account");
+    let found = world.post(
+        &new_account,
+        &client.key,
+        None,
+        b"{\"onlyReturnExisting\":true}",
+    );
+    let found = found.await;
+    assert_eq!(found.status, StatusCode::OK);
+    assert_eq!(found.header("location"), client.kid);
+    assert_eq!(found.json()["contact"], json!(["mailto:ada@home.test"]));
+    let stranger = TestKey::new(KeyType::P256);
+    let none = world.post(
+        &new_account,
+        &stranger,
+        None,
+        b"{\"onlyReturnExisting\":true}",
+    );
+    assert_eq!(none.await.problem(), "accountDoesNotExist");
+
+    let changed = client.post(&client.kid, json!({ "contact": [] })).await;
+    assert_eq!(changed.json()["contact"], json!([]));
+    for (contact, problem) in [
+        ("tel:123", "unsupportedContact"),
+        ("mailto:ada@home.test,bob@home.test", "invalidContact"),
+        ("mailto:ada@home.test?subject=x", "invalidContact"),
+        ("mailto:", "invalidContact"),
+    ] {
+        let reply = client
+            .post(&client.kid, json!({ "contact": [contact] }))
+            .await;
+        assert_eq!(reply.problem(), problem, "{contact}");
+    }
+
+    // A key that another account has is refused with its URL (RFC 8555 §7.3.5).
+    let other = world.client().await;
+    let url = format!("{BASE}/key-change");
+    let change = |new: &TestKey| {
+        let header = json!({ "alg": new.alg(), "url": url, "jwk": jwk_of(&new.jwk()) });
+        let payload = json!({ "account": client.kid, "oldKey": jwk_of(&client.key.jwk()) });
+        new.jws(&header, payload.to_string().as_bytes())
+    };
+    let taken = client.post(&url, change(&other.key)).await;
+    assert_eq!(
+        (taken.status, taken.header("location")),
+        (StatusCode::CONFLICT, &*other.kid)
+    );
+    let new = TestKey::new(KeyType::P384);
+    assert_eq!(client.post(&url, change(&new)).await.status, StatusCode::OK);
+    assert_eq!(
+        client.fetch(&client.kid).await.problem(),
+        "malformed",
+        "the old key"
+    );
+    let client = Client { key: new, ..client };
+    assert_eq!(client.fetch(&client.kid).await.at("status"), "valid");
+
+    let (order, _) = client.ordered(&["a.test"]).await;
+    let closed = client
+        .post(&client.kid, json!({ "status": "deactivated" }))
+        .await;
+    assert_eq!(closed.at("status"), "deactivated");
+    let after = client.fetch(&order).await;
+    assert_eq!(after.status, StatusCode::UNAUTHORIZED);
+    let again = world.post(&new_account, &client.key, None, b"{}").await;
+    assert_eq!(again.status, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn a_wrong_answer_ends_challenge_authorization_and_order_at_once() {
+    let world = World::new().await;
+    let client = world.client().await;
+    let (url, order) = client.ordered(&["a.test"]).await;
+    let authz_url = order["authorizations"][0].as_str().unwrap();
+    let authz = client.fetch(authz_url).await.json();
+    let challenges = authz["challenges"].as_array().unwrap();
+    let dns01 = challenges.iter().find(|c| c["type"] == "dns-01").unwrap();
+    let challenge = dns01["url"].as_str().unwrap();
+    let read = client.fetch(challenge).await;
+    assert_eq!(read.at("status"), "pending", "reading is not answering");
+    assert_eq!(read.at("url"), challenge);
+    let links: Vec<_> = read.headers.get_all("link").iter().collect();
+    assert!(
+        links.contains(&&http::HeaderValue::try_from(format!("<{authz_url}>;rel=\"up\"")).unwrap())
+    );
+
+    world.zone.set("a.test", "wrong".to_owned());
+    let failed = client.post(challenge, json!({})).await.json();
+    assert_eq!(failed["status"], "invalid");
+    assert_eq!(
+        failed["error"]["type"],
+        "urn:ietf:params:acme:error:incorrectResponse"
+    );
+    assert_eq!(failed["error"]["identifier"], dns("a.test"));
+    assert_eq!(client.fetch(authz_url).await.at("status"), "invalid");
+    let order = client.fetch(&url).await.json();
+    assert_eq!(
+        (&order["status"], order["error"].is_object()),
+        (&json!("invalid"), true)
+    );
+}
+
+#[tokio::test]
+async fn dates_are_issued_exactly_or_refused() {
+    let world = World::new().await;
+    let client = world.client().await;
+    let ask = |start: &str, end: &str, profile: Option<&str>| {
+        let mut order = json!({ "identifiers": [dns("a.test")], "notAfter": end });
+        if !start.is_empty() {
+            order["notBefore"] = json!(start);
+        }
+        if let Some(profile) = profile {
+            order["profile"] = json!(profile);
+        }
+        client.order(order)
+    };
+    let reply = ask("2026-11-22T12:10:00Z", "2026-12-01T00:00:00Z", None).await;
+    assert_eq!(reply.status, StatusCode::CREATED, "{reply:?}");
+    let order = reply.json();
+    assert_eq!(order["notBefore"], "2026-11-22T12:10:00Z");
+    client.authorize(&order).await;
+    let key = PrivateKey::generate(KeyType::P256).unwrap();
+    let done = client.finalize(&order, &csr_for(&key, &["a.test"])).await;
+    let chain = client.fetch(&done.at("certificate")).await;
+    let leaf = &Certificate::parse_pem(&chain.body).unwrap()[0];
+    assert_eq!(leaf.not_before(), moment("2026-11-22T12:10:00Z"));
+    assert_eq!(leaf.not_after(), moment("2026-12-01T00:00:00Z"));
+    for (start, end) in [
+        ("", "2026-11-22T11:00:00Z"),
+        ("", "2027-03-01T00:00:00Z"),
+        ("", "2026-12-01T00:00:00.5Z"),
+        ("", "soon"),
+        ("2026-11-20T00:00:00Z", "2026-11-25T00:00:00Z"),
+        ("2026-12-20T00:00:00Z", "2026-12-25T00:00:00Z"),
+        ("2026-11-23T00:00:00Z", "2026-11-22T13:00:00Z"),
+    ] {
+        assert_eq!(
+            ask(start, end, None).await.problem(),
+            "malformed",
+            "{start} {end}"
+        );
+    }
+    let end = "2026-12-01T00:00:00Z";
+    assert_eq!(ask("", end, Some("none")).await.problem(), "invalidProfile");
+    assert_eq!(
+        ask("", end, Some("classic")).await.status,
+        StatusCode::CREATED
+    );
+}
+
+#[tokio::test]
+async fn what_replaces_is_the_accounts_own_and_once() {
+    let world = World::new().await;
+    let client = world.client().await;
+    let (chain, ..) = client.obtain(&["a.test", "b.test"]).await;
+    let leaf = &chain[0];
+    let id = format!(
+        "{}.{}",
+        b64(leaf.authority_key_id().unwrap()),
+        b64(leaf.serial())
+    );
+    let info = world.get(&format!("/renewal-info/{id}")).await;
+    assert_eq!(info.header("retry-after"), "21600");
+    let window = &info.json()["suggestedWindow"];
+    assert_eq!(
+        window["start"], "2026-11-25T23:57:30Z",
+        "half of a short life"
+    );
+    assert!(window["end"].as_str() > window["start"].as_str());
+
+    let replacing = |names: &[&str]| {
+        let identifiers: Vec<_> = names.iter().map(|name| dns(name)).collect();
+        json!({ "identifiers": identifiers, "replaces": id })
+    };
+    let other = world.client().await;
+    assert_eq!(
+        other.order(replacing(&["a.test"])).await.problem(),
+        "unauthorized"
+    );
+    assert_eq!(
+        client.order(replacing(&["c.test"])).await.problem(),
+        "malformed"
+    );
+    let reply = client.order(replacing(&["a.test"])).await;
+    assert_eq!(
+        (reply.status, reply.at("replaces")),
+        (StatusCode::CREATED, id.clone())
+    );
+    let twice = client.order(replacing(&["a.test"])).await;
+    assert_eq!(
+        (twice.status, twice.problem()),
+        (StatusCode::CONFLICT, "alreadyReplaced".into())
+    );
+
+    let revoked = json!({ "certificate": b64(leaf.der()) });
+    client.post(&format!("{BASE}/revoke-cert"), revoked).await;
+    let info = world.get(&format!("/renewal-info/{id}")).await.json();
+    assert!(info["suggestedWindow"]["end"].as_str().unwrap() < "2026-11-22T12:00:00Z");
+    for bad in ["x", "a.b", &id[1..], &format!("{id}="), "."] {
+        let reply = world.get(&format!("/renewal-info/{bad}")).await;
+        assert_eq!(reply.problem(), "malformed", "{bad}");
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_is_revoked_by_its_key_and_by_whoever_controls_its_names() {
+    let world = World::new().await;
+    let client = world.client().await;
+    let url = format!("{BASE}/revoke-cert");
+    let (chain, key, _) = client.obtain(&["a.test"]).await;
+    let wanted = json!({ "certificate": b64(chain[0].der()), "reason": 1 });
+    let own = TestKey::of(key);
+    let stranger = TestKey::new(KeyType::P256);
+    let reply = world
+        .post(&url, &stranger, None, wanted.to_string().as_bytes())
+        .await;
+    assert_eq!(reply.problem(), "unauthorized");
+    let reply = world
+        .post(&url, &own, None, wanted.to_string().as_bytes())
+        .await;
+    assert_eq!(reply.status, StatusCode::OK);
+
+    let (chain, ..) = client.obtain(&["b.test", "c.test"]).await;
+    let wanted = |reason: Value| json!({ "certificate": b64(chain[0].der()), "reason": reason });
+    let other = world.client().await;
+    let (_, order) = other.ordered(&["b.test"]).await;
+    other.authorize(&order).await;
+    assert_eq!(
+        other.post(&url, wanted(json!(0))).await.problem(),
+        "unauthorized"
+    );
+    let (_, order) = other.ordered(&["c.test"]).await;
+    other.authorize(&order).await;
+    for reason in [2, 6, 7, 8, 10, 255] {
+        let reply = other.post(&url, wanted(json!(reason))).await;
+        assert_eq!(reply.problem(), "badRevocationReason", "{reason}");
+    }
+    assert_eq!(
+        other.post(&url, wanted(json!(5))).await.status,
+        StatusCode::OK
+    );
+}
+
+#[tokio::test]
+async fn external_accounts_bound_names_and_may_be_believed() {
+    let world = World::with(Settings {
+        require_eab: true,
+        permit: Permit::Within(NameConstraints::default()),
+        ..settings()
+    })
+    .await;
+    let new = crate::directory::state::NewEabKey {
+        names: NameConstraints::new(vec!["lab.test".parse().unwrap()]),
+        trust: Trust::SkipValidation,
+    };
+    let eab = world.service.state.add_eab_key(&new, start()).unwrap();
+    let url = format!("{BASE}/new-account");
+    let key = TestKey::new(KeyType::P256);
+    let payload = json!({ "externalAccountBinding": bound(&eab, &url, &key) }).to_string();
+    let made = world.post(&url, &key, None, payload.as_bytes()).await;
+    assert_eq!(made.status, StatusCode::CREATED);
+    let kid = made.header("location").to_owned();
+    let client = Client {
+        world: &world,
+        key,
+        kid,
+    };
+
+    let outside = client.order(json!({ "identifiers": [dns("a.test"), dns("a.lab.test")] }));
+    let outside = outside.await;
+    assert_eq!(outside.problem(), "rejectedIdentifier");
+    assert_eq!(
+        outside.json()["identifier"],
+        dns("a.test"),
+        "and says which"
+    );
+    let (_, order) = client.ordered(&["a.lab.test", "*.lab.test"]).await;
+    assert_eq!(order["status"], "ready", "believed");
+    let key = PrivateKey::generate(KeyType::P256).unwrap();
+    let done = client
+        .finalize(&order, &csr_for(&key, &["a.lab.test", "*.lab.test"]))
+        .await;
+    assert_eq!(done.at("status"), "valid");
+
+    let second = TestKey::new(KeyType::P256);
+    let payload = json!({ "externalAccountBinding": bound(&eab, &url, &second) }).to_string();
+    let twice = world.post(&url, &second, None, payload.as_bytes()).await;
+    assert_eq!(twice.problem(), "unauthorized", "one account per key");
+    world
+        .service
+        .state
+        .revoke_eab_key(&eab.kid, start())
+        .unwrap();
+    let late = client
+        .order(json!({ "identifiers": [dns("a.lab.test")] }))
+        .await;
+    assert_eq!(late.problem(), "unauthorized");
+}
+
+fn bound(eab: &crate::directory::state::EabKey, url: &str, key: &TestKey) -> Value {
+    use aws_lc_rs::hmac;
+    let header = json!({ "alg": "HS256", "kid": eab.kid, "url": url });
+    let mac = hmac::Key::new(hmac::HMAC_SHA256, eab.key.expose());
+    let jwk = jwk_of(&key.jwk()).to_string();
+    crate::directory::jws::tests::sealed(&header, jwk.as_bytes(), |input| {
+        hmac::sign(&mac, input).as_ref().to_vec()
+    })
+}
+
+#[tokio::test]
+async fn an_interrupted_order_is_finished_at_the_next_start() {
+    let world = World::new().await;
+    let client = world.client().await;
+    let (url, order) = client.ordered(&["a.test"]).await;
+    client.authorize(&order).await;
+    let id = OrderId::parse(url.rsplit('/').next().unwrap()).unwrap();
+    let key = PrivateKey::generate(KeyType::P256).unwrap();
+    let der = BASE64URL_NOPAD
+        .decode(csr_for(&key, &["a.test"]).as_bytes())
+        .unwrap();
+    let spki = key.public_key_der();
+    // As far as a process gets that is killed before it signs.
+    world
+        .service
+        .state
+        .begin_issuance(&id, &der, &spki, start())
+        .unwrap();
+    let (key, kid) = (client.key, client.kid);
+    let world = world.reopened(settings()).await;
+    let client = Client {
+        world: &world,
+        key,
+        kid,
+    };
+    let order = client.fetch(&url).await;
+    assert_eq!(order.at("status"), "valid");
+    assert_eq!(world.leaves(), 1);
+    let world = World { ..world };
+    let other = open(
+        &world.home,
+        settings(),
+        &world.clock,
+        &world.zone,
+        &world.seen,
+    )
+    .await;
+    assert!(
+        matches!(other, Err(OpenError::RunByAnother(_))),
+        "one at a time"
+    );
+    let embedded = Settings {
+        embedded: true,
+        ..settings()
+    };
+    open(
+        &world.home,
+        embedded,
+        &world.clock,
+        &world.zone,
+        &world.seen,
+    )
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn orders_are_listed_page_by_page() {
+    let world = World::new().await;
+    let client = world.client().await;
+    let mut made = Vec::new();
+    for n in 0..130 {
+        made.push(client.ordered(&[&format!("h{n}.test")]).await.0);
+    }
+    let first = client.fetch(&format!("{}/orders", client.kid)).await;
+    let next = first.headers.get_all("link").iter().find_map(|link| {
+        let link = link.to_str().unwrap().strip_prefix('<')?;
+        link.strip_suffix(">;rel=\"next\"").map(str::to_owned)
+    });
+    let second = client.fetch(&next.unwrap()).await;
+    let listed = |reply: &Reply| -> Vec<String> {
+        serde_json::from_value(reply.json()["orders"].clone()).unwrap()
+    };
+    assert_eq!([listed(&first), listed(&second)].concat(), made);
+}
+
+#[tokio::test]
+async fn many_at_once_get_a_certificate_each() {
+    let world = World::new().await;
+    let client = world.client().await;
+    let mut ready = Vec::new();
+    for n in 0..20 {
+        let name = format!("h{n}.test");
+        let (_, order) = client.ordered(&[&name]).await;
+        client.authorize(&order).await;
+        let key = PrivateKey::generate(KeyType::P256).unwrap();
+        ready.push((order, csr_for(&key, &[&name])));
+    }
+    let all = ready.iter().map(|(order, csr)| client.finalize(order, csr));
+    for done in futures_util::future::join_all(all).await {
+        assert_eq!(done.at("status"), "valid", "{done:?}");
+    }
+    assert_eq!(world.leaves(), 20);
+}

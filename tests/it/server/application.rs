@@ -1,0 +1,171 @@
+//! An application behind a listener: what it gets to see, and what it is spared.
+
+use std::future::Future;
+use std::io::Write;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use certmint::server::{Application, Ended};
+use certmint::settings::{Content, Hsts, Limits, ListenerSettings, TlsPolicy};
+use http::{Request, Response, StatusCode};
+use hyper::body::Bytes;
+
+use super::http_page::Page;
+use super::site::{Site, anywhere, curl, read_to_close, read_until};
+use crate::support::{TestEnv, tool};
+
+const LONGEST: usize = 1000;
+
+/// Says what it was asked, in a header for those who get no body.
+#[derive(Debug)]
+struct Echo;
+
+impl Application for Echo {
+    fn max_body(&self) -> u64 {
+        LONGEST as u64
+    }
+
+    fn answer(
+        &self,
+        request: Request<Bytes>,
+        from: IpAddr,
+    ) -> Pin<Box<dyn Future<Output = Response<Bytes>> + Send + '_>> {
+        let hosts: Vec<_> = request.headers().get_all("host").iter().collect();
+        let asked = format!(
+            "{} {} {hosts:?} {from} {}",
+            request.method(),
+            request.uri(),
+            request.body().len()
+        );
+        let slowly = request.uri().path() == "/slow";
+        let empty = request.uri().path() == "/empty";
+        Box::pin(async move {
+            if slowly {
+                tokio::time::sleep(Duration::from_millis(300)).await;
+            }
+            let mut response = Response::new(Bytes::from(asked.clone()));
+            if empty {
+                response = Response::default();
+                *response.status_mut() = StatusCode::NO_CONTENT;
+            }
+            response
+                .headers_mut()
+                .insert("asked", asked.parse().unwrap());
+            response
+        })
+    }
+}
+
+fn site(env: &TestEnv, limits: Limits) -> Site {
+    let settings = ListenerSettings {
+        limits,
+        tls: TlsPolicy {
+            hsts: Some(Hsts {
+                max_age: Duration::from_secs(60),
+                include_subdomains: false,
+            }),
+            ..TlsPolicy::default()
+        },
+        ..anywhere(Content::Page)
+    };
+    Site::application(env, settings, Arc::new(Echo))
+}
+
+#[test]
+fn it_sees_the_whole_request_in_one_form_by_every_version() {
+    let Some(_) = tool("curl") else { return };
+    let env = TestEnv::new();
+    let site = site(&env, Limits::default());
+    let host = format!("[\"localhost:{}\"] 127.0.0.1", site.address.port());
+    let body = "x".repeat(LONGEST);
+    for version in ["--http1.1", "--http2"] {
+        let ask = |path: &str, more: &[&str]| {
+            let url = site.url(path);
+            let args = [&["-i", version, &url][..], more].concat();
+            Page::parse(curl(&env, &site, &args).success().stdout())
+        };
+        let page = ask("/a/b?c=d", &[]);
+        page.has(" 200")
+            .has("strict-transport-security: max-age=60");
+        assert_eq!(page.body, format!("GET /a/b?c=d {host} 0"));
+        let page = ask("/", &["-d", &body, "-H", "expect:"]);
+        assert_eq!(page.body, format!("POST / {host} {LONGEST}"));
+        // Its length is not told before.
+        let chunked = ["-d", &body, "-H", "transfer-encoding: chunked"];
+        assert_eq!(ask("/", &chunked).body, format!("POST / {host} {LONGEST}"));
+        let page = ask("/x", &["-I"]);
+        page.has(" 200")
+            .has("asked: head /x ")
+            .has("content-length: ");
+        assert_eq!(page.body, "");
+        ask("/empty", &[]).has(" 204").has("asked: get /empty ");
+        ask("/", &["-H", "host: other.test"]).has(" 421");
+    }
+}
+
+#[test]
+fn a_body_that_is_too_long_or_too_slow_never_reaches_it() {
+    let Some(_) = tool("curl") else { return };
+    let env = TestEnv::new();
+    let limits = Limits {
+        stall: Duration::from_millis(500),
+        ..Limits::default()
+    };
+    let site = site(&env, limits);
+    let body = "x".repeat(LONGEST + 1);
+    for version in ["--http1.1", "--http2"] {
+        for how in ["x: y", "transfer-encoding: chunked", "expect: 100-continue"] {
+            let url = site.url("/");
+            let args = ["-i", version, "-H", how, "-d", &body, &url];
+            let page = Page::parse(curl(&env, &site, &args).success().stdout());
+            page.has(" 413").has("cache-control: no-store");
+            assert!(!page.head.contains("asked"), "{}", page.head);
+        }
+    }
+    let mut stream = site.handshake("localhost", "http/1.1").unwrap();
+    let head = "POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 10\r\n\r\nabc";
+    stream.write_all(head.as_bytes()).unwrap();
+    let said = read_to_close(&mut stream);
+    assert!(said.starts_with("HTTP/1.1 408 "), "{said}");
+    assert!(
+        said.contains("connection: close") && !said.contains("asked"),
+        "{said}"
+    );
+}
+
+#[test]
+fn the_rate_of_requests_is_limited_before_it_is_asked() {
+    let env = TestEnv::new();
+    let limits = Limits {
+        rate: Some("1/s burst 1".parse().unwrap()),
+        ..Limits::default()
+    };
+    let site = site(&env, limits);
+    let mut stream = site.handshake("localhost", "http/1.1").unwrap();
+    // Several at once: a busy machine would let the second come late enough.
+    let get = "GET / HTTP/1.1\r\nhost: localhost\r\n\r\n".repeat(9);
+    stream.write_all(get.as_bytes()).unwrap();
+    let said = read_until(&mut stream, "try again later");
+    assert!(said.starts_with("HTTP/1.1 200 "), "{said}");
+    let (_, refused) = said.split_once("HTTP/1.1 429 ").unwrap();
+    assert!(!refused.contains("asked"), "{said}");
+}
+
+#[test]
+fn a_stop_waits_for_its_answer() {
+    let env = TestEnv::new();
+    let site = site(&env, Limits::default());
+    let mut stream = site.handshake("localhost", "http/1.1").unwrap();
+    let get = b"GET /slow HTTP/1.1\r\nhost: localhost\r\nexpect: 100-continue\r\n\
+                content-length: 1\r\n\r\n";
+    stream.write_all(get).unwrap();
+    // The server reads the body: the request is being answered.
+    read_until(&mut stream, "100 Continue");
+    site.shutdown.stop();
+    stream.write_all(b"x").unwrap();
+    let said = read_to_close(&mut stream);
+    assert!(said.contains("GET /slow"), "{said}");
+    assert_eq!(site.ended(), Ended::Drained);
+}

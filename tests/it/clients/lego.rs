@@ -125,7 +125,7 @@ fn lego_is_bound_to_an_external_account() {
     let mut lego = Lego::by_http(&lab);
     let out = lego.run(&names, &["run"]).run().code(1);
     assert!(
-        out.stderr().contains("externalAccountRequired") || out.stderr().contains("EAB"),
+        out.stderr().contains("requires External Account Binding"),
         "{}",
         out.stderr()
     );

@@ -4,6 +4,7 @@
 use super::lab::{Lab, MAIL};
 use super::{Client, Held, live};
 use crate::acme_issue::private;
+use crate::ca::extension;
 use crate::support::bind::KEY_256;
 use crate::support::{Output, Run};
 
@@ -136,7 +137,7 @@ fn certmint_changes_the_key_of_its_account_and_ends_it() {
     let _ = own.account("rollover", &[]).success();
     let _ = own.certmint(&["renew", "--force"]).run().success();
     assert_ne!(lab.served(&own.held(), &names), first);
-    let _ = own.account("update", &["grace@example.test"]).success();
+    let _ = own.account("contact", &["grace@example.test"]).success();
     let _ = own.account("deactivate", &["--yes"]).success();
     let _ = own.certmint(&["renew", "--force"]).run().code(1);
 }
@@ -148,7 +149,7 @@ fn certmint_is_bound_to_an_external_account() {
     };
     let own = Own::by_http(&lab);
     let names = ["a.example.test"];
-    let _ = own.issue(&names, &[]).run().code(1);
+    let _ = own.issue(&names, &[]).run().code(2);
     let (kid, hmac) = lab.directory.eab(&lab.env);
     let file = private(&lab.env, "hmac", &hmac);
     let eab = ["--eab-kid", &kid, "--eab-hmac-file", &file];
@@ -175,4 +176,26 @@ fn certmint_renews_when_the_directory_says_so() {
     let second = lab.served(&own.held(), &names);
     assert_ne!(second, first);
     assert!(!lab.is_revoked(&second));
+}
+
+/// What lives longer than a week says where its CRL and its issuer are, and they are there.
+#[test]
+fn certmint_is_told_in_the_certificate_where_its_crl_is() {
+    let Some(lab) = Lab::new() else { return };
+    let Some(plain_url) = &lab.directory.plain_url else {
+        return;
+    };
+    let own = Own::by_http(&lab);
+    let names = ["a.example.test"];
+    let _ = own.issue(&names, &["--profile", "classic"]).run().success();
+    let serial = lab.served(&own.held(), &names);
+    let leaf = lab.env.path("own/certs/it/current/cert.pem");
+    let crl = extension(&lab.env, &leaf, "crlDistributionPoints");
+    let issuer = extension(&lab.env, &leaf, "authorityInfoAccess");
+    for (path, said) in [("crl/I1.crl", crl), ("issuer/I1.crt", issuer)] {
+        let url = format!("URI:{plain_url}/{path}");
+        assert!(said.contains(&url), "{said}");
+    }
+    let _ = own.certmint(&["acme", "revoke", "it"]).run().success();
+    assert!(lab.is_revoked(&serial));
 }

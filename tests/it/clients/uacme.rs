@@ -57,11 +57,11 @@ impl<'a> Uacme<'a> {
         let words = ["-b", &at, "-c", "127.0.0.1@1", "-n", "1", "-vv"];
         let words = [&words[..], &["-s", &socket, "-p", &pid]].concat();
         let mut responder = lab.client("ualpn", &words).spawn();
-        responder.await_line("starting");
+        responder.await_line("new worker starting");
         let body = format!(
             "[ \"$2\" = tls-alpn-01 ] || exit 1\n\
              case $1 in begin) line=\"auth $3 $5\";; *) line=\"unauth $3\";; esac\n\
-             said=$(echo \"$line\" | ualpn -s {socket})\n[ \"${{said%% *}}\" = OK ]\n"
+             said=$(echo \"$line\" | ualpn -s {socket}) || :\n[ \"${{said%% *}}\" = OK ]\n"
         );
         let hook = lab.script("uacme-hook", &body);
         Self {

@@ -29,6 +29,8 @@ pub(crate) struct Directory {
     pub(crate) url: String,
     /// What its own TLS is to be trusted by.
     pub(crate) tls_root: PathBuf,
+    /// Where CRLs and issuers are, without a path; nowhere with Pebble.
+    pub(crate) plain_url: Option<String>,
     /// How it was started.
     pub(crate) options: Options,
     kind: Kind,
@@ -36,11 +38,7 @@ pub(crate) struct Directory {
 
 #[derive(Debug)]
 enum Kind {
-    Private {
-        _server: Server,
-        /// Where CRLs are, without a path.
-        plain_url: String,
-    },
+    Private { _server: Server },
     Pebble(Pebble),
 }
 
@@ -63,13 +61,19 @@ impl Directory {
             .certmint(["ca", "init", "--name", "Test"])
             .run()
             .success();
-        let any = "127.0.0.1:0";
-        let args = [
-            "ca", "serve", "--https", any, "--http", any, "--admin", "off",
-        ];
+        // The URLs of CRLs stand in certificates: no port that changes is good for them.
+        let plain = pebble::free_port();
+        let http = format!("127.0.0.1:{plain}");
+        let args = ["ca", "serve", "--https", "127.0.0.1:0", "--http", &http];
         let mut run = env
             .certmint(args)
-            .args(["--permit", "test,127.0.0.0/8", "--allow-loopback"])
+            .args([
+                "--admin",
+                "off",
+                "--permit",
+                "test,127.0.0.0/8",
+                "--allow-loopback",
+            ])
             .args(["--http01-port", &options.http01.to_string()])
             .args(["--tls-alpn01-port", &options.tls_alpn01.to_string()])
             .args(["--dns-server", &options.dns.to_string()]);
@@ -77,16 +81,13 @@ impl Directory {
             run = run.arg("--require-eab");
         }
         let mut server = run.spawn();
-        let https = server.await_address("https://");
-        let http = server.await_address("http://");
+        let https = server.await_address("serving https://");
         Self {
             url: format!("https://localhost:{}/directory", https.port()),
             tls_root: env.state().join("ca/root.pem"),
+            plain_url: Some(format!("http://localhost:{plain}")),
             options,
-            kind: Kind::Private {
-                _server: server,
-                plain_url: format!("http://{http}"),
-            },
+            kind: Kind::Private { _server: server },
         }
     }
 
@@ -104,6 +105,7 @@ impl Directory {
         Some(Self {
             url: pebble.directory_url.clone(),
             tls_root: pebble.ca_file.clone(),
+            plain_url: None,
             options,
             kind: Kind::Pebble(pebble),
         })
@@ -144,34 +146,38 @@ impl Directory {
     #[track_caller]
     pub(crate) fn is_revoked(&self, env: &TestEnv, serial: &str) -> bool {
         match &self.kind {
-            Kind::Private { plain_url, .. } => {
-                let fetch = |path: &str| {
-                    let file = env.path("tmp").join(path.replace('/', "-"));
-                    let args = ["-sSf", "--max-time", "20", "-o"];
-                    let run = env.command("curl", args).arg(&file);
-                    let _ = run.arg(format!("{plain_url}/{path}")).run().success();
-                    file
-                };
-                let (crl, issuer) = (fetch("crl/I1.crl"), fetch("issuer/I1.crt"));
+            Kind::Private { .. } => {
+                let crl = self.plain(env, "crl/I1.crl");
+                let (der, issuer) = (self.plain(env, "issuer/I1.crt"), env.path("tmp/I1.pem"));
+                let args = ["x509", "-inform", "DER", "-in"];
+                let run = env.command("openssl", args).arg(der).arg("-out");
+                let _ = run.arg(&issuer).run().success();
                 let args = ["crl", "-inform", "DER", "-noout", "-text", "-in"];
-                let out = env.command("openssl", args).arg(crl);
-                let out = out.arg("-CAfile").arg(issuer).run().success();
+                let out = env.command("openssl", args).arg(crl).arg("-CAfile");
+                let out = out.arg(issuer).run().success();
                 assert!(out.stderr().contains("verify OK"), "{}", out.stderr());
-                let numbers = out.stdout().lines().filter_map(|line| {
-                    let number = line.trim().strip_prefix("Serial Number: ")?;
-                    Some(number.trim_start_matches('0').to_owned())
-                });
                 let serial = serial.trim_start_matches('0');
-                numbers.into_iter().any(|number| number == serial)
+                out.stdout().lines().any(|line| {
+                    let number = line.trim().strip_prefix("Serial Number: ");
+                    number.is_some_and(|number| number.trim_start_matches('0') == serial)
+                })
             }
             Kind::Pebble(pebble) => {
                 let serial = serial.to_ascii_lowercase();
                 let serial = serial.trim_start_matches('0');
                 let url = format!("{}/cert-status-by-serial/{serial}", pebble.management_url);
-                let status: serde_json::Value =
-                    serde_json::from_str(&pebble.get(env, &url)).unwrap();
-                status["Status"] == "Revoked"
+                pebble.get(env, &url).contains("\"Status\":\"Revoked\"")
             }
         }
+    }
+
+    /// A file with what curl gets over plain HTTP.
+    fn plain(&self, env: &TestEnv, path: &str) -> PathBuf {
+        let file = env.path("tmp").join(path.replace('/', "-"));
+        let args = ["-sSf", "--max-time", "20", "-o"];
+        let run = env.command("curl", args).arg(&file);
+        let url = format!("{}/{path}", self.plain_url.as_ref().unwrap());
+        let _ = run.arg(url).run().success();
+        file
     }
 }

@@ -137,7 +137,7 @@ fn caddy_is_bound_to_an_external_account() {
     let Some(lab) = Lab::with(|options| options.eab = true) else {
         return;
     };
-    let (kid, hmac) = lab.directory.eab(&lab.env);
+    let (kid, hmac) = lab.directory.eab(&lab.env, &[]);
     let eab = json!({ "key_id": kid, "mac_key": hmac });
     let names = ["a.example.test"];
     let mut caddy = start(&lab, &names, "http", &eab, 0.3);

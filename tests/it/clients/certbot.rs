@@ -136,7 +136,7 @@ fn certbot_is_bound_to_an_external_account() {
     let Some(lab) = Lab::with(|options| options.eab = true) else {
         return;
     };
-    let (kid, hmac) = lab.directory.eab(&lab.env);
+    let (kid, hmac) = lab.directory.eab(&lab.env, &[]);
     let certbot = Certbot::by_http(&lab);
     let names = ["a.example.test"];
     let held = certbot.certonly(&names, &["--eab-kid", &kid, "--eab-hmac-key", &hmac]);

@@ -130,7 +130,7 @@ fn dehydrated_is_bound_to_an_external_account_and_ends_it() {
     let said = "requires an external account but no EAB_KID";
     let (out, err) = (out.stdout(), out.stderr());
     assert!(out.contains(said) || err.contains(said), "{out}{err}");
-    let (kid, hmac) = lab.directory.eab(&lab.env);
+    let (kid, hmac) = lab.directory.eab(&lab.env, &[]);
     let eab = format!("EAB_KID={kid}\nEAB_HMAC_KEY={hmac}\n");
     let mut dehydrated = Dehydrated::new(&lab, "dns-01", &eab);
     let _ = dehydrated.register().success();

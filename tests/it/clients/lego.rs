@@ -129,9 +129,36 @@ fn lego_is_bound_to_an_external_account() {
         "{}",
         out.stderr()
     );
-    let (kid, hmac) = lab.directory.eab(&lab.env);
+    let (kid, hmac) = lab.directory.eab(&lab.env, &[]);
     let eab = ["--eab", "--kid", &kid, "--hmac", &hmac].map(str::to_owned);
     lego.how.extend(eab);
     let held = lego.obtain(&names);
     let _ = lab.served(&held, &names);
+}
+
+/// A machine that nobody can reach gets what its key is for, and nothing else.
+#[test]
+fn lego_shows_nothing_where_its_key_says_enough() {
+    let Some(_) = tool("lego") else { return };
+    let Some(lab) = Lab::with(|options| options.eab = true) else {
+        return;
+    };
+    if lab.directory.plain_url.is_none() {
+        return;
+    }
+    let only = ["--permit", "far.test", "--skip-validation"];
+    let (kid, hmac) = lab.directory.eab(&lab.env, &only);
+    let mut lego = Lego::by_http(&lab);
+    let eab = ["--eab", "--kid", &kid, "--hmac", &hmac].map(str::to_owned);
+    lego.how.extend(eab);
+    let names = ["far.test", "*.far.test"];
+    let held = lego.obtain(&names);
+    let _ = lab.served(&held, &names);
+    // It can show control over this one, and may not have it.
+    let out = lego.run(&["a.example.test"], &["run"]).run().code(1);
+    assert!(
+        out.stderr().contains("rejectedIdentifier"),
+        "{}",
+        out.stderr()
+    );
 }

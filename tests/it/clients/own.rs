@@ -43,13 +43,16 @@ impl<'a> Own<'a> {
     }
 
     fn issue(&self, names: &[&str], more: &[&str]) -> Run {
+        self.issue_as("it", names).args(more)
+    }
+
+    fn issue_as(&self, id: &str, names: &[&str]) -> Run {
         let directory = &self.lab.directory;
         self.certmint(&["acme", "issue", "--agree-tos", "--email", MAIL])
-            .args(["--id", "it", "--directory", &directory.url, "--ca-file"])
+            .args(["--id", id, "--directory", &directory.url, "--ca-file"])
             .arg(&directory.tls_root)
             .args(&self.how)
             .args(names)
-            .args(more)
     }
 
     fn account(&self, what: &str, more: &[&str]) -> Output {
@@ -138,8 +141,26 @@ fn certmint_changes_the_key_of_its_account_and_ends_it() {
     let _ = own.certmint(&["renew", "--force"]).run().success();
     assert_ne!(lab.served(&own.held(), &names), first);
     let _ = own.account("contact", &["grace@example.test"]).success();
+    // It forgets an account that it has ended.
+    let accounts = lab.env.path("own/acme");
+    let mut accounts = std::fs::read_dir(accounts).unwrap().flatten();
+    let file = accounts.find_map(|dir| {
+        let file = dir.path().join("account.json");
+        file.exists().then_some(file)
+    });
+    let (file, account) = (
+        file.as_ref().unwrap(),
+        std::fs::read(file.as_ref().unwrap()),
+    );
     let _ = own.account("deactivate", &["--yes"]).success();
-    let _ = own.certmint(&["renew", "--force"]).run().code(1);
+    assert!(!file.exists());
+    private(
+        &lab.env,
+        file.to_str().unwrap(),
+        &String::from_utf8(account.unwrap()).unwrap(),
+    );
+    let out = own.certmint(&["renew", "--force"]).run().code(1);
+    assert!(out.stderr().contains("unauthorized"), "{}", out.stderr());
 }
 
 #[test]
@@ -150,7 +171,7 @@ fn certmint_is_bound_to_an_external_account() {
     let own = Own::by_http(&lab);
     let names = ["a.example.test"];
     let _ = own.issue(&names, &[]).run().code(2);
-    let (kid, hmac) = lab.directory.eab(&lab.env);
+    let (kid, hmac) = lab.directory.eab(&lab.env, &[]);
     let file = private(&lab.env, "hmac", &hmac);
     let eab = ["--eab-kid", &kid, "--eab-hmac-file", &file];
     let _ = own.issue(&names, &eab).run().success();
@@ -164,15 +185,14 @@ fn certmint_renews_when_the_directory_says_so() {
     let own = Own::by_http(&lab);
     let names = ["a.example.test"];
     let _ = own.issue(&names, &[]).run().success();
-    let held = own.held();
-    let first = lab.served(&held, &names);
-    let _ = own.certmint(&["renew"]).run().success();
-    assert_eq!(lab.served(&held, &names), first);
+    let _ = own.issue_as("other", &["b.example.test"]).run().success();
+    let first = lab.served(&own.held(), &names);
     if !lab.directory.revoke(&lab.env, &first) {
         return;
     }
     assert!(lab.is_revoked(&first));
-    let _ = own.certmint(&["renew"]).run().success();
+    let out = own.certmint(&["renew"]).run().success();
+    assert!(!out.stdout().contains("other  renewed"), "{}", out.stdout());
     let second = lab.served(&own.held(), &names);
     assert_ne!(second, first);
     assert!(!lab.is_revoked(&second));

@@ -238,9 +238,11 @@ fn uacme_is_bound_to_an_external_account() {
     let Some(lab) = Lab::with(|options| options.eab = true) else {
         return;
     };
-    let (kid, hmac) = lab.directory.eab(&lab.env);
+    let (kid, hmac) = lab.directory.eab(&lab.env, &[]);
     let mut uacme = Uacme::by_dns(&lab);
     let _ = uacme.run(&["-y", "new", MAIL]).code(2);
+    let wrong = format!("{kid}:{}", hmac.chars().rev().collect::<String>());
+    let _ = uacme.run(&["-y", "-e", &wrong, "new", MAIL]).code(2);
     let eab = format!("{kid}:{hmac}");
     let _ = uacme.run(&["-y", "-e", &eab, "new", MAIL]).success();
     let names = ["a.example.test"];

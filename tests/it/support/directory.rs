@@ -119,12 +119,12 @@ impl Directory {
         }
     }
 
-    /// The id and the key of an external account.
-    pub(crate) fn eab(&self, env: &TestEnv) -> (String, String) {
+    /// The id and the key of an external account; `more` says what it may have.
+    pub(crate) fn eab(&self, env: &TestEnv, more: &[&str]) -> (String, String) {
         match &self.kind {
             Kind::Private { .. } => {
-                let out = env.certmint(["ca", "eab", "add", "--json"]).run();
-                let out = out.success();
+                let out = env.certmint(["ca", "eab", "add", "--json"]).args(more);
+                let out = out.run().success();
                 let key: serde_json::Value = serde_json::from_str(out.stdout()).unwrap();
                 let text = |field: &str| key[field].as_str().unwrap().to_owned();
                 (text("kid"), text("hmac_key"))

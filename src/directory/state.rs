@@ -43,6 +43,9 @@ use crate::clock::Timestamp;
 use crate::finding::words::causes;
 use crate::pki::ledger::{Entry, Ledger, LedgerError, Reason, Revoke};
 
+/// More statements than there are here.
+const STATEMENTS: usize = 100;
+
 /// The directory's memory. May be shared by threads; one works at a time, for a
 /// fraction of a millisecond unless it waits for the disk, so call it from
 /// `spawn_blocking`.
@@ -70,6 +73,9 @@ impl State {
     pub fn open(path: &Path) -> Result<Self, StateError> {
         let ledger = Ledger::open(path)?;
         schema::prepare(ledger.connection()).map_err(|error| error.at("open", path))?;
+        ledger
+            .connection()
+            .set_prepared_statement_cache_capacity(STATEMENTS);
         Ok(Self(Mutex::new(Held {
             ledger,
             waits: true,
@@ -320,9 +326,14 @@ fn to_json<T: serde::Serialize>(value: &T) -> String {
     serde_json::to_string(value).expect("texts and lists of them are JSON")
 }
 
+/// Changes rows, by a statement that is read once.
+fn run(db: &Connection, sql: &str, params: impl rusqlite::Params) -> rusqlite::Result<usize> {
+    db.prepare_cached(sql)?.execute(params)
+}
+
 /// Every row of a query, each read by `one`.
 fn rows<T>(
-    statement: &mut rusqlite::Statement<'_>,
+    statement: &mut rusqlite::CachedStatement<'_>,
     params: impl rusqlite::Params,
     mut one: impl FnMut(&Row<'_>) -> Result<T, StateError>,
 ) -> Result<Vec<T>, StateError> {

@@ -78,8 +78,8 @@ impl Ledger {
     pub fn record(&self, entries: &[Entry]) -> Result<(), LedgerError> {
         let transaction = self.begin("write")?;
         let insert = || -> rusqlite::Result<Result<(), String>> {
-            let mut certificate = transaction.prepare(INSERT_CERTIFICATE)?;
-            let mut name = transaction.prepare(INSERT_NAME)?;
+            let mut certificate = transaction.prepare_cached(INSERT_CERTIFICATE)?;
+            let mut name = transaction.prepare_cached(INSERT_NAME)?;
             for entry in entries {
                 match insert_entry(&mut certificate, &mut name, entry) {
                     Err(e) if is_duplicate(&e) => return Ok(Err(entry.serial_hex())),
@@ -138,7 +138,10 @@ impl Ledger {
         mut visit: impl FnMut(Entry) -> Result<(), E>,
     ) -> Result<(), E> {
         let (sql, values) = select(filter);
-        let mut statement = self.connection.prepare(&sql).map_err(self.failed("read"))?;
+        let mut statement = self
+            .connection
+            .prepare_cached(&sql)
+            .map_err(self.failed("read"))?;
         let mut rows = statement
             .query(params_from_iter(values))
             .map_err(self.failed("read"))?;
@@ -354,7 +357,10 @@ impl Ledger {
 
     fn one(&self, condition: &str, value: Value) -> Result<Option<Entry>, LedgerError> {
         let sql = format!("SELECT {COLUMNS} FROM certificates c WHERE {condition}");
-        let mut statement = self.connection.prepare(&sql).map_err(self.failed("read"))?;
+        let mut statement = self
+            .connection
+            .prepare_cached(&sql)
+            .map_err(self.failed("read"))?;
         let mut rows = statement.query([value]).map_err(self.failed("read"))?;
         match rows.next().map_err(self.failed("read"))? {
             Some(row) => self.read_entry(row).map(Some),

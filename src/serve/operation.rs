@@ -80,8 +80,10 @@ impl Attending {
                 std::future::pending::<()>().await;
             };
             tokio::select! {
-                () = answering => {}
+                // The beginning of an end is told of, however soon the end follows.
+                biased;
                 () = telling => {}
+                () = answering => {}
                 () = supervisor.keep_alive(&telemetry) => {}
             }
         });

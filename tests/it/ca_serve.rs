@@ -1,8 +1,11 @@
 //! `certmint ca serve`: how the private ACME directory starts, is looked after and ends.
 
+mod issuing;
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -37,11 +40,16 @@ fn localhost(env: &TestEnv, address: SocketAddr) -> Client {
 
 /// What is answered in plain HTTP.
 fn plain(address: SocketAddr, method: &str, path: &str) -> String {
+    let answer = plain_bytes(address, method, path);
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+fn plain_bytes(address: SocketAddr, method: &str, path: &str) -> Vec<u8> {
     let mut stream = TcpStream::connect(address).unwrap();
     let request = format!("{method} {path} HTTP/1.1\r\nhost: x.test\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
     answer
 }
 
@@ -261,7 +269,11 @@ fn it_is_looked_after_like_every_server() {
         .spawn();
     let admin = server.await_address("/health, /ready and /metrics");
     let address = ready(&mut server);
-    assert!(plain(admin, "GET", "/ready").starts_with("HTTP/1.1 200"));
+    // It is ready a moment after it says where it serves.
+    let until = Instant::now() + Duration::from_secs(20);
+    while !plain(admin, "GET", "/ready").starts_with("HTTP/1.1 200") {
+        assert!(Instant::now() < until, "never ready");
+    }
     let client = localhost(&env, address);
     let mut open = client.connect().unwrap();
     let serial = open.serial();
@@ -323,7 +335,7 @@ fn its_own_certificate_follows_its_ca() {
     let mut open = client.connect().unwrap();
     let mut serials = vec![open.serial()];
     for command in [
-        &["ca", "rotate", "intermediate"][..],
+        &["ca", "rotate", "root"][..],
         &["ca", "revoke", "acme-directory"],
         &["renew", "--force", "acme-directory"],
     ] {

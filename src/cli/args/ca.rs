@@ -453,7 +453,7 @@ pub(in crate::cli) enum EabCommand {
 #[derive(Debug, Args)]
 pub(in crate::cli) struct EabAddArgs {
     /// The account may order for these domains, with all below them, and address ranges;
-    /// repeatable or with commas [default: all that the directory issues for]
+    /// repeatable or with commas [default: what the directory issues to others]
     #[arg(long, value_name = "NAME|RANGE", value_delimiter = ',', value_parser = values::subtree)]
     pub(in crate::cli) permit: Vec<Subtree>,
     /// Believe the account that it controls these names, for machines that the directory cannot

@@ -5,7 +5,7 @@ use rusqlite::{Connection, Row, params};
 use super::super::jwk::{Jwk, Thumbprint};
 use super::id::AccountId;
 use super::status::{AccountEvent, AccountStatus};
-use super::{Commit, State, StateError, damaged, eab, moment, rows, to_json};
+use super::{Commit, State, StateError, damaged, eab, moment, rows, run, to_json};
 use crate::clock::Timestamp;
 
 /// An account.
@@ -72,7 +72,8 @@ impl State {
                 eab::bind(db, kid, now)?;
             }
             let id = AccountId::random()?;
-            db.execute(
+            run(
+                db,
                 "INSERT INTO acme_accounts (id, thumbprint, jwk, status, contacts, terms_agreed,
                      eab_kid, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
                 params![
@@ -110,7 +111,8 @@ impl State {
     ) -> Result<Account, StateError> {
         self.write(Commit::Durable, |db| {
             open(db, id)?;
-            db.execute(
+            run(
+                db,
                 "UPDATE acme_accounts SET contacts = coalesce(?2, contacts),
                      terms_agreed = coalesce(?3, terms_agreed) WHERE id = ?1",
                 params![
@@ -141,7 +143,8 @@ impl State {
             if let Some(other) = by_thumbprint(db, &new.thumbprint())? {
                 return Ok(KeyChanged::Taken(other.id));
             }
-            db.execute(
+            run(
+                db,
                 "UPDATE acme_accounts SET thumbprint = ?2, jwk = ?3 WHERE id = ?1",
                 params![id.as_str(), new.thumbprint().as_str(), new.to_json()],
             )?;
@@ -162,17 +165,20 @@ impl State {
             let account = one(db, id)?;
             let closed = account.status.after(event)?;
             let number = number(db, id)?;
-            db.execute(
+            run(
+                db,
                 "UPDATE acme_accounts SET status = ?2 WHERE number = ?1",
                 params![number, closed.as_str()],
             )?;
-            db.execute(
+            run(
+                db,
                 "UPDATE acme_orders SET status = 'invalid' WHERE account = ?1
                  AND status IN ('pending', 'ready', 'processing')
                  AND status <> 'processing'",
                 [number],
             )?;
-            db.execute(
+            run(
+                db,
                 "UPDATE acme_authorizations SET status = 'deactivated' WHERE account = ?1
                  AND status IN ('pending', 'valid')",
                 [number],
@@ -192,7 +198,7 @@ pub(super) fn open(db: &Connection, id: &AccountId) -> Result<Account, StateErro
 }
 
 pub(super) fn number(db: &Connection, id: &AccountId) -> Result<i64, StateError> {
-    let mut statement = db.prepare("SELECT number FROM acme_accounts WHERE id = ?1")?;
+    let mut statement = db.prepare_cached("SELECT number FROM acme_accounts WHERE id = ?1")?;
     let found = rows(&mut statement, [id.as_str()], |row| Ok(row.get(0)?))?;
     found
         .first()
@@ -201,13 +207,13 @@ pub(super) fn number(db: &Connection, id: &AccountId) -> Result<i64, StateError>
 }
 
 fn one(db: &Connection, id: &AccountId) -> Result<Account, StateError> {
-    let mut statement = db.prepare("SELECT * FROM acme_accounts WHERE id = ?1")?;
+    let mut statement = db.prepare_cached("SELECT * FROM acme_accounts WHERE id = ?1")?;
     let mut found = rows(&mut statement, [id.as_str()], read)?;
     found.pop().ok_or(StateError::NotFound("account"))
 }
 
 fn by_thumbprint(db: &Connection, key: &Thumbprint) -> Result<Option<Account>, StateError> {
-    let mut statement = db.prepare("SELECT * FROM acme_accounts WHERE thumbprint = ?1")?;
+    let mut statement = db.prepare_cached("SELECT * FROM acme_accounts WHERE thumbprint = ?1")?;
     Ok(rows(&mut statement, [key.as_str()], read)?.pop())
 }
 

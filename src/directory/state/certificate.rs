@@ -10,7 +10,7 @@ use super::account::id_at;
 use super::challenge::all_valid;
 use super::order::{one_order, order_id_at, set_order};
 use super::status::{OrderEvent, OrderStatus};
-use super::{AccountId, Commit, Order, OrderId, State, StateError, account, damaged, rows};
+use super::{AccountId, Commit, Order, OrderId, State, StateError, account, damaged, rows, run};
 use crate::clock::Timestamp;
 use crate::identifier::Identifier;
 use crate::pki::ledger::{Entry, Filter, Role, serial_to_hex};
@@ -67,7 +67,8 @@ impl State {
                 return Ok(Err(failed));
             }
             let status = order.status.after(OrderEvent::Finalize)?;
-            db.execute(
+            run(
+                db,
                 "UPDATE acme_orders SET status = ?2, csr = ?3, spki_sha256 = ?4,
                      finalized_at = ?5 WHERE id = ?1",
                 params![
@@ -116,7 +117,7 @@ impl State {
     /// the order was finalized, and is no other order's.
     pub fn recover(&self, now: Timestamp) -> Result<Recovered, StateError> {
         let processing = self.read(|db| {
-            let mut statement = db.prepare(PROCESSING)?;
+            let mut statement = db.prepare_cached(PROCESSING)?;
             rows(&mut statement, [], |row| {
                 let spki: Option<String> = row.get("spki_sha256")?;
                 Ok((order_id_at(row, "id")?, spki.unwrap_or_default()))
@@ -142,7 +143,7 @@ impl State {
         serial: &[u8],
     ) -> Result<Option<OrderOfCertificate>, StateError> {
         self.read(|db| {
-            let mut statement = db.prepare(OF_CERTIFICATE)?;
+            let mut statement = db.prepare_cached(OF_CERTIFICATE)?;
             let mut found = rows(&mut statement, [serial_to_hex(serial)], |row| {
                 Ok(OrderOfCertificate {
                     order: order_id_at(row, "id")?,
@@ -200,14 +201,16 @@ fn finish(
     }
     let status = order.status.after(OrderEvent::Issue)?;
     let owner = db
-        .query_row(OF_CERTIFICATE, [&hex], |_| Ok(()))
+        .prepare_cached(OF_CERTIFICATE)?
+        .query_row([&hex], |_| Ok(()))
         .optional()?;
     if owner.is_some() {
         return Err(StateError::CertificateTaken(hex));
     }
     // It is kept as long as the certificate: for the download, for whoever replaces
     // it, and for its account to revoke it.
-    db.execute(
+    run(
+        db,
         "UPDATE acme_orders SET status = ?2, serial = ?3,
              keep_until = max(keep_until, ?4) WHERE id = ?1",
         params![

@@ -14,7 +14,7 @@ use super::status::{
 };
 use super::{
     AccountId, Authorization, AuthorizationId, ChallengeId, Commit, State, StateError, account,
-    damaged, rows, to_json,
+    damaged, rows, run, to_json,
 };
 use crate::challenge::{ChallengeKind, KeyAuthorization};
 use crate::clock::Timestamp;
@@ -86,7 +86,8 @@ impl State {
             }
             account::open(db, &authorization.account)?;
             let status = status.after(ChallengeEvent::Start)?;
-            db.execute(
+            run(
+                db,
                 "UPDATE acme_challenges SET status = ?2 WHERE id = ?1",
                 params![id.as_str(), status.as_str()],
             )?;
@@ -112,7 +113,8 @@ impl State {
                 Outcome::Right { .. } => (ChallengeEvent::Succeed, None),
                 Outcome::Wrong(problem) => (ChallengeEvent::Fail, Some(problem)),
             };
-            db.execute(
+            run(
+                db,
                 "UPDATE acme_challenges SET status = ?2, validated_at = ?3, error = ?4
                  WHERE id = ?1",
                 params![
@@ -140,7 +142,7 @@ impl State {
     /// at again, once, when the directory starts.
     pub fn unfinished_challenges(&self, now: Timestamp) -> Result<Vec<Validation>, StateError> {
         self.read(|db| {
-            let mut statement = db.prepare(UNFINISHED)?;
+            let mut statement = db.prepare_cached(UNFINISHED)?;
             let ids = rows(&mut statement, [], |row| {
                 let id: String = row.get("id")?;
                 ChallengeId::parse(&id).ok_or_else(|| damaged("an id is none"))
@@ -193,7 +195,7 @@ fn of_challenge(
     id: &ChallengeId,
     now: Timestamp,
 ) -> Result<Authorization, StateError> {
-    let mut statement = db.prepare(
+    let mut statement = db.prepare_cached(
         "SELECT z.id FROM acme_challenges c
          JOIN acme_authorizations z ON z.number = c.authorization WHERE c.id = ?1",
     )?;
@@ -226,11 +228,9 @@ fn validation(
     let challenge = challenges
         .find(|challenge| challenge.id == *id)
         .ok_or(StateError::NotFound("challenge"))?;
-    let jwk: String = db.query_row(
-        "SELECT jwk FROM acme_accounts WHERE id = ?1",
-        [authorization.account.as_str()],
-        |row| row.get(0),
-    )?;
+    let jwk: String = db
+        .prepare_cached("SELECT jwk FROM acme_accounts WHERE id = ?1")?
+        .query_row([authorization.account.as_str()], |row| row.get(0))?;
     let key = Jwk::parse(jwk.as_bytes()).map_err(|_| damaged("a key is none"))?;
     Ok(Validation {
         challenge: id.clone(),

@@ -7,7 +7,9 @@ use std::str::FromStr;
 use rusqlite::{Connection, Row, params};
 
 use super::super::jws::MacKey;
-use super::{AccountId, Commit, State, StateError, damaged, id, moment, moment_at, rows, to_json};
+use super::{
+    AccountId, Commit, State, StateError, damaged, id, moment, moment_at, rows, run, to_json,
+};
 use crate::clock::Timestamp;
 use crate::identifier::NameConstraints;
 
@@ -105,7 +107,8 @@ impl State {
             }
         };
         self.write(Commit::Durable, |db| {
-            db.execute(
+            run(
+                db,
                 "INSERT INTO acme_eab_keys (kid, mac_key, names, trust, created_at)
                  VALUES (?1, ?2, ?3, ?4, ?5)",
                 params![
@@ -130,7 +133,7 @@ impl State {
     pub fn eab_key_of(&self, account: &AccountId) -> Result<Option<EabKey>, StateError> {
         self.read(|db| {
             let sql = format!("{SELECT} WHERE a.id = ?1");
-            Ok(rows(&mut db.prepare(&sql)?, [account.as_str()], read)?.pop())
+            Ok(rows(&mut db.prepare_cached(&sql)?, [account.as_str()], read)?.pop())
         })
     }
 
@@ -138,7 +141,7 @@ impl State {
     pub fn eab_keys(&self) -> Result<Vec<EabKey>, StateError> {
         self.read(|db| {
             let sql = format!("{SELECT} ORDER BY k.created_at, k.kid");
-            rows(&mut db.prepare(&sql)?, [], read)
+            rows(&mut db.prepare_cached(&sql)?, [], read)
         })
     }
 
@@ -146,7 +149,8 @@ impl State {
     /// [`State::eab_key_of`] sees it. Durable. The first date stands.
     pub fn revoke_eab_key(&self, kid: &str, now: Timestamp) -> Result<EabKey, StateError> {
         self.write(Commit::Durable, |db| {
-            db.execute(
+            run(
+                db,
                 "UPDATE acme_eab_keys SET revoked_at = coalesce(revoked_at, ?2) WHERE kid = ?1",
                 params![kid, now.unix_timestamp()],
             )?;
@@ -164,7 +168,8 @@ pub(super) fn bind(db: &Connection, kid: &str, now: Timestamp) -> Result<(), Sta
     if key.bound.is_some() {
         return Err(StateError::EabUnusable("another account has it"));
     }
-    db.execute(
+    run(
+        db,
         "UPDATE acme_eab_keys SET bound_at = ?2 WHERE kid = ?1",
         params![kid, now.unix_timestamp()],
     )?;
@@ -176,7 +181,7 @@ const SELECT: &str = "SELECT k.*, a.id AS account FROM acme_eab_keys k
 
 fn one(db: &Connection, kid: &str) -> Result<Option<EabKey>, StateError> {
     let sql = format!("{SELECT} WHERE k.kid = ?1");
-    Ok(rows(&mut db.prepare(&sql)?, [kid], read)?.pop())
+    Ok(rows(&mut db.prepare_cached(&sql)?, [kid], read)?.pop())
 }
 
 fn read(row: &Row<'_>) -> Result<EabKey, StateError> {

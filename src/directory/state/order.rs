@@ -16,7 +16,7 @@ use super::status::{
 };
 use super::{
     AccountId, AuthorizationId, ChallengeId, Commit, OrderId, State, StateError, damaged, id,
-    moment, moment_at, problem_at, rows, to_json,
+    moment, moment_at, problem_at, rows, run, to_json,
 };
 use crate::challenge::{ChallengeKind, Token};
 use crate::clock::Timestamp;
@@ -157,7 +157,8 @@ impl State {
             };
             let last = trusted.flatten().fold(new.expires_at, Timestamp::max);
             let id = OrderId::random()?;
-            db.execute(
+            run(
+                db,
                 "INSERT INTO acme_orders (id, account, status, created_at, expires_at,
                      keep_until, identifiers, not_before, not_after, profile, replaces)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
@@ -205,7 +206,7 @@ impl State {
                 now.unix_timestamp(),
                 limit
             ];
-            rows(&mut db.prepare(ORDERS_OF)?, params, |row| {
+            rows(&mut db.prepare_cached(ORDERS_OF)?, params, |row| {
                 order_id_at(row, "id")
             })
         })
@@ -216,7 +217,9 @@ impl State {
         self.read(|db| {
             let number = account::number(db, account)?;
             let params = params![number, now.unix_timestamp()];
-            Ok(db.query_row(OPEN_ORDERS, params, |row| row.get(0))?)
+            Ok(db
+                .prepare_cached(OPEN_ORDERS)?
+                .query_row(params, |row| row.get(0))?)
         })
     }
 
@@ -254,7 +257,7 @@ impl State {
     ) -> Result<bool, StateError> {
         self.read(|db| {
             let number = account::number(db, account)?;
-            let mut statement = db.prepare(AUTHORIZED)?;
+            let mut statement = db.prepare_cached(AUTHORIZED)?;
             for name in names {
                 let params = params![number, name.to_string(), now.unix_timestamp()];
                 if !statement.exists(params)? {
@@ -276,7 +279,7 @@ impl State {
         let mut swept = 0;
         loop {
             let gone = self.write(Commit::Quick, |db| {
-                Ok(db.execute(SWEEP, params![moment.unix_timestamp(), BATCH])? as u64)
+                Ok(run(db, SWEEP, params![moment.unix_timestamp(), BATCH])? as u64)
             })?;
             swept += gone;
             if gone < BATCH {
@@ -292,10 +295,10 @@ pub(super) fn one_order(
     id: &OrderId,
     now: Timestamp,
 ) -> Result<Order, StateError> {
-    let mut statement = db.prepare(&format!("{ORDER} WHERE o.id = ?1"))?;
+    let mut statement = db.prepare_cached(&format!("{ORDER} WHERE o.id = ?1"))?;
     let mut found = rows(&mut statement, [id.as_str()], |row| read_order(row, now))?;
     let mut order = found.pop().ok_or(StateError::NotFound("order"))?;
-    let mut statement = db.prepare(
+    let mut statement = db.prepare_cached(
         "SELECT id FROM acme_authorizations WHERE acme_order =
              (SELECT number FROM acme_orders WHERE id = ?1) ORDER BY number",
     )?;
@@ -310,7 +313,7 @@ pub(super) fn one_authorization(
     id: &AuthorizationId,
     now: Timestamp,
 ) -> Result<Authorization, StateError> {
-    let mut statement = db.prepare(
+    let mut statement = db.prepare_cached(
         "SELECT z.*, o.id AS order_id, a.id AS account_id FROM acme_authorizations z
          JOIN acme_orders o ON o.number = z.acme_order
          JOIN acme_accounts a ON a.number = z.account WHERE z.id = ?1",
@@ -319,7 +322,7 @@ pub(super) fn one_authorization(
         read_authorization(row, now)
     })?;
     let mut authorization = found.pop().ok_or(StateError::NotFound("authorization"))?;
-    let mut statement = db.prepare(
+    let mut statement = db.prepare_cached(
         "SELECT * FROM acme_challenges WHERE authorization =
              (SELECT number FROM acme_authorizations WHERE id = ?1) ORDER BY number",
     )?;
@@ -335,13 +338,15 @@ pub(super) fn set_authorization(
     until: Option<Timestamp>,
 ) -> Result<(), StateError> {
     let until = until.map(Timestamp::unix_timestamp);
-    db.execute(
+    run(
+        db,
         "UPDATE acme_authorizations SET status = ?2, expires_at = coalesce(?3, expires_at)
          WHERE id = ?1",
         params![id.as_str(), status.as_str(), until],
     )?;
     // An order stays as long as one of its authorizations is of use.
-    db.execute(
+    run(
+        db,
         "UPDATE acme_orders SET keep_until = max(keep_until, ?2) WHERE number =
              (SELECT acme_order FROM acme_authorizations WHERE id = ?1)",
         params![id.as_str(), until.unwrap_or(i64::MIN)],
@@ -373,7 +378,8 @@ pub(super) fn set_order(
     status: OrderStatus,
     error: Option<&Problem>,
 ) -> Result<(), StateError> {
-    db.execute(
+    run(
+        db,
         "UPDATE acme_orders SET status = ?2, error = coalesce(?3, error) WHERE id = ?1",
         params![id.as_str(), status.as_str(), error.map(to_json)],
     )?;
@@ -386,7 +392,7 @@ fn free_replacement(db: &Connection, certificate: &str, now: Timestamp) -> Resul
     let sql = format!(
         "{ORDER} WHERE o.replaces = ?1 AND o.replaces IS NOT NULL AND o.status <> 'invalid'"
     );
-    let others = rows(&mut db.prepare(&sql)?, [certificate], |row| {
+    let others = rows(&mut db.prepare_cached(&sql)?, [certificate], |row| {
         read_order(row, now)
     })?;
     for other in others {
@@ -409,7 +415,8 @@ fn insert_authorization(
         Some(until) => (AuthorizationStatus::Valid, until),
         None => (AuthorizationStatus::Pending, expires_at),
     };
-    db.execute(
+    run(
+        db,
         "INSERT INTO acme_authorizations (id, acme_order, account, identifier, status,
              expires_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
         params![
@@ -426,7 +433,8 @@ fn insert_authorization(
     }
     let authorization = db.last_insert_rowid();
     for kind in &new.challenges {
-        db.execute(
+        run(
+            db,
             "INSERT INTO acme_challenges (id, authorization, kind, token, status)
              VALUES (?1, ?2, ?3, ?4, ?5)",
             params![

@@ -66,7 +66,7 @@ fn add(
          certbot   --eab-kid {kid} --eab-hmac-key {hmac}\n\
          lego      --eab --kid {kid} --hmac {hmac}\n\
          acme.sh   --register-account --eab-kid {kid} --eab-hmac-key {hmac}\n\
-         certmint  --eab-kid {kid} --eab-hmac-file FILE (with the hmac key in FILE)\n"
+         certmint  --eab-kid {kid} --eab-hmac-file FILE (mode 0600, with the hmac key in it)\n"
     ));
     printer.note(&format!(
         "for one account, which may order for {}{}; the hmac key is not shown again",
@@ -82,7 +82,7 @@ fn add(
 /// For which names, for people.
 fn permitted(key: &EabKey) -> String {
     match key.names.is_unlimited() {
-        true => "all that the directory issues for".to_owned(),
+        true => "what the directory issues to others".to_owned(),
         false => key.names.to_string(),
     }
 }
@@ -113,7 +113,7 @@ fn list(
     for key in &keys {
         let account = key.bound.as_ref().map_or("-", |(id, _)| id.as_str());
         let names = match key.names.is_unlimited() {
-            true => "all".to_owned(),
+            true => "-".to_owned(),
             false => key.names.to_string(),
         };
         printer.result(&format!(
@@ -175,7 +175,7 @@ fn condition(key: &EabKey) -> &'static str {
 struct Row<'a> {
     kid: &'a str,
     state: &'static str,
-    /// None means all that the directory issues for.
+    /// None means what the directory issues to others.
     names: &'a NameConstraints,
     trust: Trust,
     created_at: String,

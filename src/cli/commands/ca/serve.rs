@@ -135,7 +135,10 @@ fn permit(args: &DirectoryPolicyArgs, constraints: &NameConstraints) -> Result<P
         }
         return Ok(Permit::Within(NameConstraints::new(args.permit.clone())));
     }
-    if constraints.is_unlimited() && !args.permit_any && !args.require_eab {
+    if args.permit_any || !constraints.is_unlimited() {
+        return Ok(Permit::Any);
+    }
+    if !args.require_eab {
         return Err(CliError::usage(
             "whoever reaches the directory could have certificates for any name: the CA has no \
              constraints, and nothing else is said",
@@ -146,7 +149,8 @@ fn permit(args: &DirectoryPolicyArgs, constraints: &NameConstraints) -> Result<P
                 .to_owned(),
         ));
     }
-    Ok(Permit::Any)
+    // What the keys list, and nothing to those that list nothing.
+    Ok(Permit::Within(NameConstraints::default()))
 }
 
 /// What stands in certificates about where CRLs are.
@@ -301,13 +305,16 @@ mod tests {
             super::permit(&args, &constraints(ca))
         };
         assert!(asked(&[], false, false, &[]).is_err());
-        for (permit_any, require_eab, ca) in [
-            (true, false, &[][..]),
-            (false, true, &[]),
-            (false, false, &["home.arpa"]),
+        for (permit_any, require_eab, ca, expected) in [
+            (true, false, &[][..], Permit::Any),
+            (true, true, &[], Permit::Any),
+            (false, false, &["home.arpa"], Permit::Any),
+            (false, true, &["home.arpa"], Permit::Any),
+            // Only what keys are for.
+            (false, true, &[], Permit::Within(constraints(&[]))),
         ] {
             let permit = asked(&[], permit_any, require_eab, ca).unwrap();
-            assert_eq!(permit, Permit::Any);
+            assert_eq!(permit, expected, "{permit_any} {require_eab} {ca:?}");
         }
         for (permit, ca, is_fine) in [
             ("a.test", &[][..], true),

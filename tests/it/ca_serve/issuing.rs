@@ -1,0 +1,216 @@
+//! What a running directory issues, refuses and publishes, and how that is seen from
+//! outside. The client is certmint itself.
+
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+
+use certmint::bundle::Certificate;
+use serde_json::Value;
+
+use super::{ca_serve, plain, ready, root};
+use crate::support::pebble::free_port;
+use crate::support::{Run, Server, TestEnv};
+
+/// A directory, and a client of it on another machine, as it were.
+struct Lab {
+    ca: TestEnv,
+    client: TestEnv,
+    server: Server,
+    url: String,
+    /// Where challenges are looked at.
+    port: u16,
+}
+
+impl Lab {
+    fn start(args: &[&str]) -> Self {
+        let (ca, client, port) = (TestEnv::with_ca(), TestEnv::new(), free_port());
+        let mut server = ca_serve(&ca, &["--allow-loopback", "--http01-port"])
+            .arg(port.to_string())
+            .args(args)
+            .spawn();
+        let address = ready(&mut server);
+        let url = format!("https://localhost:{}/directory", address.port());
+        Self {
+            ca,
+            client,
+            server,
+            url,
+            port,
+        }
+    }
+
+    /// `certmint acme issue` by http-01.
+    fn issue(&self, args: &[&str]) -> Run {
+        let http = format!("127.0.0.1:{}", self.port);
+        self.client
+            .certmint(["acme", "issue", "--directory", &self.url, "--ca-file"])
+            .arg(root(&self.ca))
+            .args(["--challenge", "http-01", "--http", &http])
+            .args(args)
+    }
+
+    /// What the client has under `id`, with the certificates above it.
+    fn chain(&self, id: &str) -> Vec<Certificate> {
+        let chain = format!("certs/{id}/current/fullchain.pem");
+        let chain = std::fs::read(self.client.state().join(chain)).unwrap();
+        Certificate::parse_pem(&chain).unwrap()
+    }
+}
+
+fn contains(bytes: &[u8], part: &[u8]) -> bool {
+    bytes.windows(part.len()).any(|window| window == part)
+}
+
+#[test]
+fn what_it_issues_refuses_and_revokes_is_seen_and_follows_its_ca() {
+    let published = free_port();
+    let http = format!("127.0.0.1:{published}");
+    let scratch = TestEnv::new();
+    let events = scratch.path("events");
+    let lab = Lab::start(&[
+        "--permit",
+        "localhost,127.0.0.0/8",
+        "--http",
+        &http,
+        "--admin",
+        "127.0.0.1:0",
+        "--events",
+        events.to_str().unwrap(),
+    ]);
+    let admin = lab.server.log().to_owned();
+    let admin = admin.lines().find(|line| line.contains("/metrics"));
+    let admin = crate::support::address_in(admin.unwrap()).unwrap();
+    let _ = lab
+        .issue(&["localhost", "--profile", "classic"])
+        .run()
+        .success();
+    let chain = lab.chain("localhost");
+    let [leaf, issuer] = &chain[..] else {
+        panic!("{} certificates", chain.len())
+    };
+    assert!(leaf.verify_signed_by(issuer).is_ok());
+    assert!(issuer.subject().contains("I1"), "{}", issuer.subject());
+    // Who issued it and what is revoked can be had in plain HTTP.
+    let fetch = |path: &str| {
+        let address = http.parse().unwrap();
+        let answer = super::plain_bytes(address, "GET", path);
+        assert!(answer.starts_with(b"HTTP/1.1 200"), "{path}");
+        answer
+    };
+    assert!(contains(&fetch("/issuer/I1.crt"), issuer.der()));
+    assert!(!contains(&fetch("/crl/I1.crl"), leaf.serial()));
+
+    // The CA moves on under it.
+    let _ = lab
+        .ca
+        .certmint(["ca", "rotate", "intermediate"])
+        .run()
+        .success();
+    let _ = lab.issue(&["127.0.0.1"]).run().success();
+    let newer = lab.chain("127.0.0.1");
+    assert!(newer[1].subject().contains("I2"), "{}", newer[1].subject());
+    assert!(newer[0].verify_signed_by(&newer[1]).is_ok());
+
+    // Names that nobody may have, and one over which control is not shown.
+    let refused = lab.issue(&["a.test"]).run().code(1);
+    assert!(refused.stderr().contains("a.test"), "{}", refused.stderr());
+    let _ = lab.issue(&["127.9.9.9"]).run().code(1);
+
+    let revoke = ["acme", "revoke", "localhost", "--ca-file"];
+    let revoke = lab.client.certmint(revoke).arg(root(&lab.ca));
+    let _ = revoke.run().success();
+    assert!(contains(&fetch("/crl/I1.crl"), leaf.serial()));
+
+    let metrics = plain(admin, "GET", "/metrics");
+    for line in [
+        "certmint_directory_requests_total{endpoint=\"new-account\",problem=\"none\"} 1\n",
+        "certmint_directory_requests_total{endpoint=\"new-order\",problem=\"none\"} 3\n",
+        "certmint_directory_requests_total{endpoint=\"new-order\",problem=\"rejectedIdentifier\"} 1\n",
+        "certmint_directory_validations_total{challenge=\"http-01\",outcome=\"valid\"} 2\n",
+        "certmint_directory_validations_total{challenge=\"http-01\",outcome=\"invalid\"} 1\n",
+        "certmint_directory_certificates_total{result=\"issued\"} 2\n",
+        "certmint_directory_revocations_total{reason=\"unspecified\"} 1\n",
+        // Its own.
+        "certmint_issuances_total{result=\"issued\"} 1\n",
+    ] {
+        assert!(metrics.contains(line), "no `{line}` in {metrics}");
+    }
+    let _ = lab.server.terminate().success();
+    let events = std::fs::read_to_string(events).unwrap();
+    let events: Vec<Value> = events
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let of = |kind: &str| -> Vec<&Value> { events.iter().filter(|e| e["event"] == kind).collect() };
+    let issued = of("certificate-issued");
+    let issued: Vec<_> = issued
+        .iter()
+        .filter(|e| e["source"] == "directory")
+        .collect();
+    assert_eq!(issued.len(), 2);
+    assert_eq!(issued[0]["id"], "localhost");
+    assert_eq!(issued[0]["serial"], leaf.serial_hex());
+    let [failed] = of("validation-failed")[..] else {
+        panic!("{events:?}")
+    };
+    assert_eq!(failed["domain"], "127.9.9.9");
+    assert_eq!(failed["challenge"], "http-01");
+    let [revoked] = of("certificate-revoked")[..] else {
+        panic!("{events:?}")
+    };
+    assert_eq!(revoked["serial"], leaf.serial_hex());
+    assert_eq!(revoked["reason"], "unspecified");
+}
+
+#[test]
+fn keys_are_made_and_revoked_while_it_serves() {
+    let lab = Lab::start(&["--require-eab", "--http", "off"]);
+    let refused = lab.issue(&["localhost"]).run().code(2);
+    assert!(refused.stderr().contains("eab"), "{}", refused.stderr());
+    let add = |args: &[&str]| -> (String, PathBuf) {
+        let out = lab.ca.certmint(["ca", "eab", "add", "--json"]).args(args);
+        let key: Value = serde_json::from_str(out.run().success().stdout()).unwrap();
+        let kid = key["kid"].as_str().unwrap().to_owned();
+        let secret = key["hmac_key"].as_str().unwrap();
+        let file = lab.client.write(format!("{kid}.hmac"), secret);
+        std::fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
+        (kid, file)
+    };
+    // For a machine that nobody reaches.
+    let (kid, file) = add(&["--permit", "home.arpa", "--skip-validation"]);
+    let known = ["--eab-kid", &kid, "--eab-hmac-file", file.to_str().unwrap()];
+    let _ = lab.issue(&["a.home.arpa"]).args(known).run().success();
+    assert_eq!(
+        lab.chain("a.home.arpa")[0].names()[0].to_string(),
+        "a.home.arpa"
+    );
+    let _ = lab.issue(&["localhost"]).run().code(1);
+
+    let list = lab.ca.certmint(["ca", "eab", "list", "--json"]);
+    let list: Value = serde_json::from_str(list.run().success().stdout()).unwrap();
+    let key = &list["keys"][0];
+    assert_eq!(key["state"], "bound");
+    let account = key["account"].as_str().unwrap();
+    let out = lab.ca.certmint(["ca", "eab", "remove", &kid]).run();
+    let out = out.success();
+    for words in [account, "may order no more", "certmint ca revoke"] {
+        assert!(out.stderr().contains(words), "{}", out.stderr());
+    }
+    let _ = lab.issue(&["b.home.arpa"]).run().code(1);
+    let _ = lab.server.terminate().success();
+}
+
+#[test]
+fn one_process_runs_the_directory_of_a_ca() {
+    let lab = Lab::start(&["--permit-any", "--http", "off"]);
+    let out = ca_serve(&lab.ca, &["--permit-any", "--http", "off"]).run();
+    let out = out.code(1);
+    for words in [
+        "the private ACME directory cannot be run: another process runs the directory of the CA",
+        "hint: use the one that runs",
+    ] {
+        assert!(out.stderr().contains(words), "{}", out.stderr());
+    }
+    let _ = lab.server.terminate().success();
+}

@@ -46,7 +46,6 @@ impl<'a> Certbot<'a> {
         run.args(["--non-interactive", "--server", &self.lab.directory.url])
             .env("REQUESTS_CA_BUNDLE", &self.lab.directory.tls_root)
             .run()
-            .success()
     }
 
     fn certonly(&self, names: &[&str], more: &[&str]) -> Held {
@@ -54,7 +53,7 @@ impl<'a> Certbot<'a> {
         args.extend(names.iter().flat_map(|name| ["-d", name]));
         args.extend(self.how.iter().map(String::as_str));
         args.extend(more);
-        let _ = self.run(&args);
+        let _ = self.run(&args).success();
         self.held()
     }
 
@@ -71,13 +70,16 @@ impl Client for Certbot<'_> {
     }
 
     fn renew(&mut self, _: &[&str]) -> Held {
-        let _ = self.run(&["renew", "--force-renewal", "--no-random-sleep-on-renew"]);
+        let _ = self
+            .run(&["renew", "--force-renewal", "--no-random-sleep-on-renew"])
+            .success();
         self.held()
     }
 
     fn revoke(&mut self, _: &Held) -> bool {
         let why = ["--reason", "superseded", "--no-delete-after-revoke"];
-        let _ = self.run(&[&["revoke", "--cert-name", "it"], &why[..]].concat());
+        let run = self.run(&[&["revoke", "--cert-name", "it"], &why[..]].concat());
+        let _ = run.success();
         true
     }
 }
@@ -119,15 +121,26 @@ fn certbot_revokes_with_the_key_of_the_certificate_and_ends_its_account() {
     let names = ["a.example.test"];
     let held = certbot.certonly(&names, &[]);
     let serial = lab.served(&held, &names);
-    let _ = certbot.run(&["unregister"]);
+    let [accounts, kept] = ["certbot/config/accounts", "kept"].map(|dir| lab.path(dir));
+    let copy = |from: &str, to: &str| {
+        let args = ["-a", &format!("{from}/."), to];
+        let _ = lab.env.command("cp", args).run().success();
+    };
+    copy(&accounts, &kept);
+    let _ = certbot.run(&["unregister"]).success();
     let (chain, key) = (
         held.chain.display().to_string(),
         held.key.display().to_string(),
     );
     let words = ["--cert-path", &chain, "--key-path", &key];
     let why = ["--reason", "keycompromise", "--no-delete-after-revoke"];
-    let _ = certbot.run(&[&["revoke"], &words[..], &why].concat());
+    let run = certbot.run(&[&["revoke"], &words[..], &why].concat());
+    let _ = run.success();
     assert!(lab.is_revoked(&serial));
+    // It forgets an account that it has ended.
+    copy(&kept, &accounts);
+    let out = certbot.run(&["renew", "--force-renewal", "--no-random-sleep-on-renew"]);
+    assert!(out.code(1).stderr().contains("unauthorized"));
 }
 
 #[test]

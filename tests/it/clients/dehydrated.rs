@@ -19,9 +19,10 @@ impl<'a> Dehydrated<'a> {
              deploy_challenge:dns-01) dns add \"$2\" \"$4\";;\n\
              clean_challenge:dns-01) dns delete \"$2\" \"$4\";;\n\
              deploy_challenge:tls-alpn-01)\n\
+               : >{dir}/responder.log\n\
                timeout 50 openssl s_server -accept {} -alpn acme-tls/1 \\\n\
                  -cert \"{dir}/alpn-certs/$2.crt.pem\" -key \"{dir}/alpn-certs/$2.key.pem\" \\\n\
-                 >{dir}/responder.log 2>&1 </dev/null -www &\n\
+                 >>{dir}/responder.log 2>&1 </dev/null -www &\n\
                echo $! >{dir}/responder.pid\n\
                until grep -q ACCEPT {dir}/responder.log; do kill -0 $!; sleep 0.02; done;;\n\
              clean_challenge:tls-alpn-01) kill \"$(cat {dir}/responder.pid)\";;\n\

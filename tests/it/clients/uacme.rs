@@ -3,7 +3,8 @@
 
 use super::lab::{Lab, MAIL};
 use super::{Client, Held, live};
-use crate::support::{Output, Server, tool};
+use crate::support::tools::{skip, tool};
+use crate::support::{Output, Server, TestEnv};
 
 struct Uacme<'a> {
     lab: &'a Lab,
@@ -122,9 +123,17 @@ impl Client for Uacme<'_> {
 /// Whether it can be run here at all.
 #[track_caller]
 fn there() -> bool {
-    ["uacme", "unshare", "mount"]
-        .into_iter()
-        .all(|program| tool(program).is_some())
+    let programs = ["uacme", "ualpn", "unshare", "mount"];
+    if programs.iter().any(|program| tool(program).is_none()) {
+        return false;
+    }
+    let args = ["--map-root-user", "--mount", "true"];
+    let tried = TestEnv::new().command("unshare", args).run();
+    let is_there = tried.status().success();
+    if !is_there {
+        skip("a mount namespace");
+    }
+    is_there
 }
 
 #[test]

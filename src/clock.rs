@@ -5,12 +5,14 @@
 //! so that years can be simulated in a test and a jumping clock is one value.
 
 mod throttle;
+mod window;
 
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 pub(crate) use throttle::Throttle;
 pub use time::{Duration, OffsetDateTime as Timestamp};
+pub(crate) use window::Window;
 
 /// Tells the time, in UTC and whole seconds (the resolution of X.509).
 pub trait Clock: Send + Sync + Debug {

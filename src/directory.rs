@@ -7,8 +7,10 @@
 //! nothing fetched on its behalf, is repeated unescaped.
 
 pub mod asked;
+pub mod caa;
 pub mod jwk;
 pub mod jws;
+pub mod limits;
 pub mod nonce;
 pub mod problem;
 mod service;

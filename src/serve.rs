@@ -42,8 +42,8 @@ use crate::key::KeyError;
 use crate::on_demand::Desk;
 use crate::renew::Failure;
 use crate::server::{
-    AdminSocketError, Application, Ended, LineFormat, Provisioning, Redirect, Security,
-    ServerError, Shutdown, SinkError, raise_descriptor_limit,
+    AdminSocketError, Ended, LineFormat, Provisioning, Redirect, Security, ServerError, Shutdown,
+    SinkError, raise_descriptor_limit,
 };
 use crate::settings::ListenAddr;
 use crate::store::StoreError;
@@ -187,7 +187,8 @@ enum Beside {
     /// Sends clients to https, after answers to challenges.
     Redirect(Redirect),
     /// Has an application answer.
-    Application(Arc<dyn Application>),
+    #[cfg(feature = "acme")]
+    Application(Arc<dyn crate::server::Application>),
 }
 
 /// What serving begins with.

@@ -482,7 +482,7 @@ impl Service {
             Route::Challenge(id) => match self.begin_challenge(&account, &id, &request)? {
                 Begun::Known(found) => self.challenge(&found, &id, &urls),
                 Begun::Look(wanted) => {
-                    let looking = self.look(wanted);
+                    let looking = self.look(wanted, urls.account(&account.id));
                     let looking = Box::pin(async { looking.await.unwrap_or_default() });
                     return Ok(Next::Wait(looking, Then::Challenge(id, urls)));
                 }

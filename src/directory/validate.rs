@@ -21,6 +21,7 @@ use tokio::net::TcpStream;
 #[cfg(feature = "acme")]
 pub use system::SystemNetwork;
 
+use super::caa::CaaRecord;
 use super::problem::{Problem, ProblemType};
 use super::state::Validation;
 use crate::challenge::ChallengeKind;
@@ -44,6 +45,13 @@ pub trait Network: Send + Sync + Debug {
     /// The TXT records at `_acme-challenge.` and this name, CNAMEs followed; none when
     /// there are none.
     fn texts<'a>(&'a self, name: &'a DnsName) -> BoxFuture<'a, io::Result<Vec<String>>>;
+
+    /// The CAA records at this name itself, CNAMEs followed; none when there are none. An
+    /// error forbids to issue, which is what a network answers that knows of none.
+    fn caa<'a>(&'a self, name: &'a DnsName) -> BoxFuture<'a, io::Result<Vec<CaaRecord>>> {
+        let _ = name;
+        Box::pin(async { Err(io::ErrorKind::Unsupported.into()) })
+    }
 
     /// Connects to an address that the policy allows. Another machine, or port, may
     /// answer for it: an embedded directory dials this process's own sockets.

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hickory_proto::op::{Message, ResponseCode};
+use hickory_proto::rr::rdata::CAA;
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use tokio::task::JoinSet;
 
@@ -141,6 +142,20 @@ impl Dns {
         Ok(texts
             .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
             .collect())
+    }
+
+    /// The CAA records at `name`, or where its CNAMEs lead, as the starting resolver has
+    /// them; not those of the names above it.
+    pub async fn caa(&self, name: &DomainName) -> Result<Vec<CAA>, DnsError> {
+        let message = self.ask_start(name, RecordType::CAA).await?;
+        let found = message
+            .answers
+            .into_iter()
+            .filter_map(|record| match record.data {
+                RData::CAA(caa) => Some(caa),
+                _ => None,
+            });
+        Ok(found.collect())
     }
 
     async fn follow(&self, name: &DomainName) -> Result<Target, DnsError> {

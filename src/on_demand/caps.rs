@@ -3,10 +3,10 @@
 //! Rules kept here: what is counted is bounded however many ask; a clock that jumps back
 //! neither blocks anybody for long nor opens the door.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::hash::Hash;
 
-use crate::clock::{Duration, Timestamp};
+use crate::clock::{Duration, Timestamp, Window};
 use crate::identifier::DnsName;
 use crate::net::client::ClientPrefix;
 
@@ -109,7 +109,10 @@ impl Caps {
     ) -> Result<(), Cap> {
         self.check(name, now)?;
         let window = entry(&mut self.clients, client, HOUR, now).ok_or(Cap::Client)?;
-        window.admit(self.settings.names_per_client, HOUR, now, Cap::Client)
+        let most = self.settings.names_per_client;
+        check(window, most, HOUR, now, Cap::Client)?;
+        window.push(now);
+        Ok(())
     }
 
     /// Counts a certificate that is to be made for `name`.
@@ -137,10 +140,10 @@ impl Caps {
             names_per_domain,
             ..
         } = self.settings;
-        self.hour.check(names_per_hour, HOUR, now, Cap::Hour)?;
+        check(&mut self.hour, names_per_hour, HOUR, now, Cap::Hour)?;
         let domain = entry(&mut self.domains, registered(name).into(), WEEK, now);
         let domain = domain.ok_or(Cap::Domain)?;
-        domain.check(names_per_domain, WEEK, now, Cap::Domain)
+        check(domain, names_per_domain, WEEK, now, Cap::Domain)
     }
 }
 
@@ -155,6 +158,19 @@ pub fn is_public_suffix(name: &DnsName) -> bool {
     psl::domain_str(name.as_str()).is_none()
 }
 
+fn check(
+    window: &mut Window,
+    most: usize,
+    span: Duration,
+    now: Timestamp,
+    cap: Cap,
+) -> Result<(), Cap> {
+    match window.wait(most, span, now) {
+        None => Ok(()),
+        Some(_) => Err(cap),
+    }
+}
+
 /// The window of `key`; `None` when too many others are remembered.
 fn entry<K: Hash + Eq>(
     windows: &mut HashMap<K, Window>,
@@ -165,48 +181,13 @@ fn entry<K: Hash + Eq>(
     if windows.len() >= MAX_REMEMBERED && !windows.contains_key(&key) {
         windows.retain(|_, window| {
             window.forget(span, now);
-            !window.0.is_empty()
+            window.count() > 0
         });
         if windows.len() >= MAX_REMEMBERED {
             return None;
         }
     }
     Some(windows.entry(key).or_default())
-}
-
-/// The moments in a span that ends now, the oldest first.
-#[derive(Debug, Default)]
-struct Window(VecDeque<Timestamp>);
-
-impl Window {
-    fn admit(&mut self, most: usize, span: Duration, now: Timestamp, cap: Cap) -> Result<(), Cap> {
-        self.check(most, span, now, cap)?;
-        self.push(now);
-        Ok(())
-    }
-
-    fn check(&mut self, most: usize, span: Duration, now: Timestamp, cap: Cap) -> Result<(), Cap> {
-        self.forget(span, now);
-        if self.0.len() < most {
-            Ok(())
-        } else {
-            Err(cap)
-        }
-    }
-
-    fn push(&mut self, moment: Timestamp) {
-        let place = self.0.partition_point(|earlier| *earlier <= moment);
-        self.0.insert(place, moment);
-    }
-
-    /// Forgets what is older than `span`. What a clock that was ahead noted counts as new.
-    fn forget(&mut self, span: Duration, now: Timestamp) {
-        while self.0.front().is_some_and(|first| now - *first >= span) {
-            self.0.pop_front();
-        }
-        let ahead = self.0.iter_mut().rev().take_while(|moment| **moment > now);
-        ahead.for_each(|moment| *moment = now);
-    }
 }
 
 #[cfg(test)]

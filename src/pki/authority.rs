@@ -7,6 +7,7 @@
 use std::path::{Path, PathBuf};
 
 use super::config::CaConfig;
+use super::crl::{self, Crl, CrlError};
 use super::error::CaError;
 use super::init;
 use super::key_file::PUBLIC_MODE;
@@ -168,6 +169,11 @@ impl Authority {
         self.roots.iter().find(|root| root.name == name)
     }
 
+    /// The intermediate called `name`, such as `I1`.
+    pub fn intermediate(&self, name: &str) -> Option<&Intermediate> {
+        self.intermediates.iter().find(|i| i.name == name)
+    }
+
     /// The intermediate that issued `certificate`.
     pub fn issuer_of(&self, certificate: &Certificate) -> Option<&Intermediate> {
         self.intermediates.iter().find(|i| {
@@ -182,9 +188,29 @@ impl Authority {
     /// One chain serves clients that know only the old root and those that know
     /// only the new one.
     pub fn chain_above_leaf(&self, now: Timestamp) -> Vec<Certificate> {
-        let active = self.active();
-        let mut chain = vec![active.certificate.clone()];
-        let above = self.roots.iter().position(|r| r.name == active.issuer);
+        self.chain_of(self.active(), now)
+    }
+
+    /// What may stand above a leaf of the intermediate `issuer`, such as `I1`: the chain
+    /// for everybody first, which during a root rotation leads to the oldest root in
+    /// use; then those that end below a newer root, the newest first. Empty when there
+    /// is no such intermediate.
+    pub fn chains_above(&self, issuer: &str, now: Timestamp) -> Vec<Vec<Certificate>> {
+        let Some(intermediate) = self.intermediate(issuer) else {
+            return Vec::new();
+        };
+        let whole = self.chain_of(intermediate, now);
+        let shorter = (1..whole.len()).map(|length| whole[..length].to_vec());
+        let shorter: Vec<_> = shorter.collect();
+        [vec![whole], shorter].concat()
+    }
+
+    fn chain_of(&self, intermediate: &Intermediate, now: Timestamp) -> Vec<Certificate> {
+        let mut chain = vec![intermediate.certificate.clone()];
+        let above = self
+            .roots
+            .iter()
+            .position(|root| root.name == intermediate.issuer);
         let upwards = self.roots.get(..above.map_or(0, |n| n + 1));
         for pair in upwards.unwrap_or_default().windows(2).rev() {
             let [older, newer] = pair else { break };
@@ -199,16 +225,42 @@ impl Authority {
         chain
     }
 
-    /// What may stand above a leaf of the intermediate `issuer`, such as `I1`: the chain
-    /// for everybody first, then others that lead to another root. Empty when there is
-    /// no such intermediate any more.
-    pub fn chains_above(&self, issuer: &str, now: Timestamp) -> Vec<Vec<Certificate>> {
-        let known = self.intermediates.iter().any(|i| i.name == issuer);
-        if known {
-            vec![self.chain_above_leaf(now)]
-        } else {
-            Vec::new()
-        }
+    /// The revocation list of `intermediate` as it was published last; `None` when there
+    /// is none yet.
+    pub fn crl(&self, intermediate: &Intermediate) -> Result<Option<Crl>, CrlError> {
+        let Intermediate {
+            name, certificate, ..
+        } = intermediate;
+        crl::read(self.paths.dir(), name, certificate)
+    }
+
+    /// When [`PrivateCa::publish_crls`](super::PrivateCa::publish_crls) should be called
+    /// next: when half of the life of a list that it makes is over, or `now` when one is
+    /// missing or damaged; `None` when it makes none.
+    ///
+    /// A revocation is no reason: whoever revokes publishes.
+    pub fn crls_due_at(&self, now: Timestamp) -> Option<Timestamp> {
+        let due = |intermediate| match self.crl(intermediate) {
+            Ok(Some(crl)) => crl.status.due_at(),
+            // What cannot be read is made anew.
+            Ok(None) | Err(_) => now,
+        };
+        self.crl_signers(now).map(|(signer, _)| due(signer)).min()
+    }
+
+    /// The intermediates that sign a list, oldest first, with their keys: they have not
+    /// expired, and the keys are here.
+    pub(super) fn crl_signers(
+        &self,
+        now: Timestamp,
+    ) -> impl Iterator<Item = (&Intermediate, &Path)> {
+        self.intermediates
+            .iter()
+            .filter(move |intermediate| intermediate.certificate.not_after() > now)
+            .filter_map(|intermediate| match &intermediate.key {
+                KeyLocation::Here { path, .. } => Some((intermediate, path.as_path())),
+                KeyLocation::Elsewhere => None,
+            })
     }
 
     /// Opens the ledger.

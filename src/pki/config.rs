@@ -203,19 +203,12 @@ impl TryFrom<String> for CrlUrl {
     type Error = InvalidSetting;
 
     fn try_from(text: String) -> Result<Self, InvalidSetting> {
-        let refuse = |why: &str| InvalidSetting(format!("`{}` {why}", quoted(&text)));
-        let url = url::Url::parse(&text).map_err(|_| refuse("is not a URL"))?;
-        if url.scheme() != "http" {
-            return Err(refuse("does not start with `http://`, as a CRL's URL must"));
-        }
-        if url.query().is_some() || url.fragment().is_some() || url.password().is_some() {
-            return Err(refuse("has more than a host and a path"));
-        }
+        let url = plain_http(&text)?;
         let directory = url.as_str().trim_end_matches('/');
         if directory.ends_with(".crl") {
             let why =
                 "names a file; give the directory, each issuer's list is `<issuer>.crl` in it";
-            return Err(refuse(why));
+            return Err(InvalidSetting::text(&text, why));
         }
         Ok(Self(directory.to_owned()))
     }
@@ -251,6 +244,19 @@ impl fmt::Display for CaName {
     }
 }
 
+/// A URL below which something is published: of plain HTTP, a host and a path.
+pub(super) fn plain_http(text: &str) -> Result<url::Url, InvalidSetting> {
+    let url = url::Url::parse(text).map_err(|_| InvalidSetting::text(text, "is not a URL"))?;
+    if url.scheme() != "http" {
+        let why = "does not start with `http://`, as a CRL's URL must";
+        return Err(InvalidSetting::text(text, why));
+    }
+    if url.query().is_some() || url.fragment().is_some() || url.password().is_some() {
+        return Err(InvalidSetting::more_than_a_path(text));
+    }
+    Ok(url)
+}
+
 fn check_text(what: &str, text: &str, max: usize) -> Result<(), InvalidSetting> {
     let length = text.chars().count();
     let why = if length == 0 {
@@ -271,6 +277,16 @@ fn check_text(what: &str, text: &str, max: usize) -> Result<(), InvalidSetting> 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct InvalidSetting(String);
+
+impl InvalidSetting {
+    fn text(text: &str, why: &str) -> Self {
+        Self(format!("`{}` {why}", quoted(text)))
+    }
+
+    pub(super) fn more_than_a_path(text: &str) -> Self {
+        Self::text(text, "has more than a host and a path")
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -104,6 +104,21 @@ impl CrlStatus {
     pub fn is_stale(&self, now: Timestamp) -> bool {
         now > self.next_update
     }
+
+    /// When another one should be signed: when half of its life is over, so that as much
+    /// is left for whatever goes wrong.
+    pub fn due_at(&self) -> Timestamp {
+        self.this_update + (self.next_update - self.this_update) / 2
+    }
+}
+
+/// A list as it was published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Crl {
+    /// The list, as it goes to clients.
+    pub der: Vec<u8>,
+    /// What it says of itself.
+    pub status: CrlStatus,
 }
 
 /// Who issues lists, and where to.
@@ -170,18 +185,24 @@ pub fn publish(ca_dir: &Path, name: &str, der: &[u8]) -> Result<(), CrlError> {
 
 /// Reads the list that was published for `name` and checks that `issuer` signed it;
 /// `None` when there is none.
+pub fn read(ca_dir: &Path, name: &str, issuer: &Certificate) -> Result<Option<Crl>, CrlError> {
+    let path = path(ca_dir, name)?;
+    let Some(der) = disk::read_if_exists(&path)? else {
+        return Ok(None);
+    };
+    match check(&der, issuer) {
+        Ok(status) => Ok(Some(Crl { der, status })),
+        Err(source) => Err(CrlError::Damaged { path, source }),
+    }
+}
+
+/// What the list says of itself that [`read`] finds.
 pub fn read_status(
     ca_dir: &Path,
     name: &str,
     issuer: &Certificate,
 ) -> Result<Option<CrlStatus>, CrlError> {
-    let path = path(ca_dir, name)?;
-    let Some(der) = disk::read_if_exists(&path)? else {
-        return Ok(None);
-    };
-    check(&der, issuer)
-        .map(Some)
-        .map_err(|source| CrlError::Damaged { path, source })
+    Ok(read(ca_dir, name, issuer)?.map(|crl| crl.status))
 }
 
 /// Where the list of the CA's certificate called `name` lies.

@@ -18,7 +18,7 @@ use x509_parser::prelude::FromDer;
 use x509_parser::x509::X509Version;
 
 use super::error::CaError;
-use super::policy::{self, AcceptedKey, Clamped};
+use super::policy::{self, AcceptedKey, Clamped, Dates};
 use super::publication::Publication;
 use crate::bundle::{BadSignature, Certificate, verify_signature};
 use crate::clock::{Duration, Timestamp};
@@ -37,15 +37,27 @@ pub struct CsrRequest {
     pub names: CsrNames,
     /// What the certificate is for; what the request says of it is left out.
     pub usage: Usage,
-    /// Wanted life; `None` means the CA's default.
+    /// Wanted life, clamped to the issuer's; `None` means the CA's default.
     pub lifetime: Option<Duration>,
-    /// Its first second, exactly, or the request is refused; `None` is up to the CA.
+    /// Its first second, exactly, or the request is refused; `None` is up to the CA. A
+    /// fraction of a second is refused, and so is more than a day in the past.
     pub not_before: Option<Timestamp>,
-    /// Its last second, exactly, or the request is refused; overrides `lifetime`.
+    /// Its last second, exactly, or the request is refused; overrides `lifetime`. A
+    /// fraction of a second is refused, and so is what the issuer does not outlive.
     pub not_after: Option<Timestamp>,
     /// Where its revocation list and issuer can be had, for one that lives long enough
     /// for somebody to look; a CRL address of the CA's own settings wins.
     pub publication: Option<Publication>,
+}
+
+impl CsrRequest {
+    pub(super) fn dates(&self) -> Dates {
+        Dates {
+            lifetime: self.lifetime,
+            not_before: self.not_before,
+            not_after: self.not_after,
+        }
+    }
 }
 
 /// Where the names of a certificate come from that is made from a request.

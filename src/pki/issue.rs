@@ -9,11 +9,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rustls::pki_types::{CertificateDer, ServerName, TrustAnchor, UnixTime};
 
 use super::authority::{Authority, generations};
-use super::csr::{self, CsrRequest, SignedCsr};
+use super::csr::{self, CsrNames, CsrRequest, SignedCsr};
 use super::error::CaError;
 use super::ledger::{Entry, Ledger, Role};
 use super::lint::{Kind, Ordered};
-use super::policy::{self, AcceptedKey, Authorized, Clamped, Limits, Wanted};
+use super::policy::{self, AcceptedKey, Authorized, Clamped, Dates, Limits, Wanted};
+use super::publication::{Addresses, Publication};
 use super::sign::{Rehearsal, sign};
 use super::{CaConfig, CaPaths, KeyLocation, key_file, paths, profile};
 use crate::bundle::{CertBundle, Certificate};
@@ -111,7 +112,7 @@ impl PrivateCa {
         let wanted = Wanted {
             names: &profile.names,
             usage: profile.usage,
-            lifetime: profile.lifetime(),
+            dates: Dates::lasting(profile.lifetime()),
         };
         self.signer().authorize(&wanted, self.clock.now()).map(drop)
     }
@@ -137,42 +138,66 @@ impl PrivateCa {
         Ok(answers)
     }
 
+    /// Whether policy would sign `request` now: the dates, and the names if they are
+    /// given. Those in a request are known only once it is there. Signs nothing.
+    pub fn check_csr(&self, request: &CsrRequest) -> Result<(), CaError> {
+        let signer = self.signer();
+        let limits = signer.limits(self.clock.now());
+        match &request.names {
+            CsrNames::Given(names) => {
+                let wanted = Wanted {
+                    names,
+                    usage: request.usage,
+                    dates: request.dates(),
+                };
+                policy::authorize(&wanted, &limits)?;
+            }
+            CsrNames::Requested => {
+                policy::check_dates(&request.dates(), &limits)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Signs the public key of a PKCS#10 request, DER or PEM.
     ///
     /// Of the request only the public key counts, and its names if `request` says
     /// so; [`SignedCsr::notes`] tells what was left out.
     pub fn sign_csr(&self, der_or_pem: &[u8], request: &CsrRequest) -> Result<SignedCsr, CaError> {
-        let checked = csr::check(der_or_pem, &request.names)?;
-        let signer = self.signer();
-        let now = self.clock.now();
-        let wanted = Wanted {
-            names: &checked.names,
-            usage: request.usage,
-            lifetime: request.lifetime,
-        };
-        let authorized = signer.authorize(&wanted, now)?;
-        let chain = signer.sign_leaf(&authorized, &checked.key, now)?;
-        let leaf = chain.first().expect("a chain starts with the leaf");
-        let entry = signer.entry(leaf, &authorized, &checked.key, None, now);
-        self.record(&[entry])?;
-        Ok(SignedCsr {
-            chain,
-            notes: checked.notes,
-            clamped: authorized.clamped().cloned(),
-        })
+        let mut signed = self.sign_batch([(der_or_pem, request)])?;
+        signed.pop().expect("one request has one answer")
     }
 
     /// Signs many requests, recorded in one transaction; an answer per request, in the
-    /// same order. One that is refused does not hinder the others. When the ledger
-    /// cannot be written, none is handed out.
+    /// same order.
+    ///
+    /// One that is refused does not hinder the others. When the ledger cannot be
+    /// written, none is handed out.
     pub fn sign_csrs(
         &self,
         requests: &[(Vec<u8>, CsrRequest)],
     ) -> Result<Vec<Result<SignedCsr, CaError>>, CaError> {
-        let signed = requests
-            .iter()
-            .map(|(csr, request)| self.sign_csr(csr, request));
-        Ok(signed.collect())
+        let requests = requests.iter();
+        self.sign_batch(requests.map(|(csr, request)| (csr.as_slice(), request)))
+    }
+
+    fn sign_batch<'a>(
+        &self,
+        requests: impl IntoIterator<Item = (&'a [u8], &'a CsrRequest)>,
+    ) -> Result<Vec<Result<SignedCsr, CaError>>, CaError> {
+        let signer = self.signer();
+        let now = self.clock.now();
+        let mut entries = Vec::new();
+        let answers = requests
+            .into_iter()
+            .map(|(csr, request)| {
+                let (signed, entry) = signer.sign_csr(csr, request, now)?;
+                entries.push(entry);
+                Ok(signed)
+            })
+            .collect();
+        self.record(&entries)?;
+        Ok(answers)
     }
 
     fn record(&self, entries: &[Entry]) -> Result<(), CaError> {
@@ -321,23 +346,26 @@ impl Signer {
     }
 
     fn authorize(&self, wanted: &Wanted<'_>, now: Timestamp) -> Result<Authorized, CaError> {
-        let limits = Limits {
+        Ok(policy::authorize(wanted, &self.limits(now))?)
+    }
+
+    fn limits(&self, now: Timestamp) -> Limits<'_> {
+        Limits {
             constraints: &self.authority.config().permit,
             issuer: &self.authority.active().certificate,
             now,
-        };
-        Ok(policy::authorize(wanted, &limits)?)
+        }
     }
 
     fn issue(&self, order: Order, now: Timestamp) -> Result<(Issued, Entry), CaError> {
         let wanted = Wanted {
             names: &order.profile.names,
             usage: order.profile.usage,
-            lifetime: order.profile.lifetime(),
+            dates: Dates::lasting(order.profile.lifetime()),
         };
         let authorized = self.authorize(&wanted, now)?;
         let key = AcceptedKey::from_spki(&order.key.public_key_der())?;
-        let chain = self.sign_leaf(&authorized, &key, now)?;
+        let chain = self.sign_leaf(&authorized, &key, None, now)?;
         let id = order
             .id
             .or_else(|| authorized.names().first().map(CertId::for_name));
@@ -347,24 +375,53 @@ impl Signer {
         Ok((Issued { bundle, clamped }, entry))
     }
 
+    fn sign_csr(
+        &self,
+        der_or_pem: &[u8],
+        request: &CsrRequest,
+        now: Timestamp,
+    ) -> Result<(SignedCsr, Entry), CaError> {
+        let checked = csr::check(der_or_pem, &request.names)?;
+        let wanted = Wanted {
+            names: &checked.names,
+            usage: request.usage,
+            dates: request.dates(),
+        };
+        let authorized = self.authorize(&wanted, now)?;
+        let publication = request.publication.as_ref();
+        let chain = self.sign_leaf(&authorized, &checked.key, publication, now)?;
+        let leaf = chain.first().expect("a chain starts with the leaf");
+        let entry = self.entry(leaf, &authorized, &checked.key, None, now);
+        let signed = SignedCsr {
+            chain,
+            notes: checked.notes,
+            clamped: authorized.clamped().cloned(),
+        };
+        Ok((signed, entry))
+    }
+
     /// Signs a leaf: the only function that does. Returns it with what stands above.
     fn sign_leaf(
         &self,
         authorized: &Authorized,
         key: &AcceptedKey,
+        publication: Option<&Publication>,
         now: Timestamp,
     ) -> Result<Vec<Certificate>, CaError> {
         let active = self.authority.active();
-        let crl_url = self.authority.config().crl_url.as_ref();
-        let params = profile::leaf(authorized, key, &active.name, crl_url)?;
-        let crl = crl_url
-            .filter(|_| authorized.lifetime() > profile::SHORT_LIVED)
-            .map(|url| url.of(&active.name));
+        let addresses = if authorized.is_short_lived() {
+            Addresses::default()
+        } else {
+            let crl_url = self.authority.config().crl_url.as_ref();
+            Addresses::of(&active.name, crl_url, publication)
+        };
+        let params = profile::leaf(authorized, key, &addresses)?;
         let ordered = Ordered {
             kind: Kind::Leaf {
                 names: authorized.names(),
                 usage: authorized.usage(),
-                crl: crl.as_deref(),
+                crl: addresses.crl.as_deref(),
+                issuer_url: addresses.issuer.as_deref(),
             },
             spki: key.spki(),
             issuer: Some(&active.certificate),
@@ -378,7 +435,8 @@ impl Signer {
         Ok(chain)
     }
 
-    /// What a TLS client does: builds the path to the root and looks for the names.
+    /// What a TLS client does, now or as soon as the leaf is valid: builds the path to
+    /// the root and looks for the names.
     fn check_path(
         &self,
         chain: &[Certificate],
@@ -388,7 +446,8 @@ impl Signer {
         let (leaf, above) = chain.split_first().expect("a chain starts with the leaf");
         let end = webpki::EndEntityCert::try_from(leaf.der()).map_err(CaError::Path)?;
         let above: Vec<CertificateDer<'_>> = above.iter().map(|c| c.der().clone()).collect();
-        let seconds = u64::try_from(now.unix_timestamp()).unwrap_or_default();
+        let moment = now.max(authorized.not_before());
+        let seconds = u64::try_from(moment.unix_timestamp()).unwrap_or_default();
         let moment = UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds));
         let server = webpki::KeyUsage::server_auth;
         let client = webpki::KeyUsage::client_auth;
@@ -519,7 +578,11 @@ fn unpoisoned<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 #[expect(clippy::disallowed_methods, reason = "tests prepare files by hand")]
 mod tests {
+    use std::io::Write as _;
     use std::os::unix::fs::PermissionsExt;
+    use std::time::Instant;
+
+    use x509_parser::prelude::{FromDer as _, X509Certificate};
 
     use super::*;
     use crate::clock::{Duration, ManualClock};
@@ -537,6 +600,22 @@ mod tests {
             profile,
             key: key(),
             id: None,
+        }
+    }
+
+    fn csr(names: &[&str]) -> Vec<u8> {
+        let names = profile(names).names;
+        crate::pki::request(&key(), &names).unwrap().into_bytes()
+    }
+
+    fn wanted() -> CsrRequest {
+        CsrRequest {
+            names: CsrNames::Requested,
+            usage: Usage::Server,
+            lifetime: None,
+            not_before: None,
+            not_after: None,
+            publication: None,
         }
     }
 
@@ -583,7 +662,47 @@ mod tests {
             issued.bundle.leaf().crl_urls().to_vec()
         };
         assert_eq!(urls(8), ["http://ca.test/crl/I1.crl"]);
+        assert_eq!(urls(7), [""; 0]);
         assert_eq!(urls(6), [""; 0]);
+    }
+
+    #[test]
+    fn what_is_published_stands_in_leaves_that_outlive_a_week() {
+        let dir = tempfile::tempdir().unwrap();
+        make(dir.path());
+        let ca = open(dir.path(), Duration::DAY);
+        let published = Publication::try_from("http://ca.test:9080".to_owned()).unwrap();
+        let sign = |ca: &PrivateCa, days| {
+            let wanted = CsrRequest {
+                lifetime: Some(Duration::days(days)),
+                publication: Some(published.clone()),
+                ..wanted()
+            };
+            let signed = ca.sign_csr(&csr(&["a.test"]), &wanted).unwrap();
+            signed.chain[0].clone()
+        };
+        // authorityInfoAccess with caIssuers: 1.3.6.1.5.5.7.1.1 and 1.3.6.1.5.5.7.48.2.
+        let access = |leaf: &Certificate| {
+            let (_, parsed) = X509Certificate::from_der(leaf.der()).unwrap();
+            let found = parsed.extensions().iter();
+            let found = found.filter(|e| e.oid.to_id_string() == "1.3.6.1.5.5.7.1.1");
+            let found: Vec<Vec<u8>> = found.map(|e| e.value.to_vec()).collect();
+            found
+        };
+        let long = sign(&ca, 8);
+        assert_eq!(long.crl_urls(), ["http://ca.test:9080/crl/I1.crl"]);
+        let url = b"http://ca.test:9080/issuer/I1.crt";
+        let caissuers = b"\x30\x2f\x30\x2d\x06\x08\x2b\x06\x01\x05\x05\x07\x30\x02\x86\x21";
+        assert_eq!(access(&long), [[&caissuers[..], url].concat()]);
+        let short = sign(&ca, 7);
+        assert!(short.crl_urls().is_empty() && access(&short).is_empty());
+
+        // Another intermediate, another file of each.
+        let later = now() + Duration::DAY;
+        rotate_intermediate(dir.path(), &RotateIntermediate::default(), later).unwrap();
+        let next = sign(&ca, 90);
+        assert_eq!(next.crl_urls(), ["http://ca.test:9080/crl/I2.crl"]);
+        assert!(access(&next)[0].ends_with(b"/issuer/I2.crt"));
     }
 
     #[test]
@@ -597,6 +716,144 @@ mod tests {
         let ok: Vec<bool> = answers.iter().map(Result::is_ok).collect();
         assert_eq!(ok, [true, false, true]);
         assert_eq!(rows(dir.path()), before + 2);
+    }
+
+    #[test]
+    fn a_batch_of_requests_is_one_transaction_and_one_refusal_hinders_no_other() {
+        let dir = tempfile::tempdir().unwrap();
+        make(dir.path());
+        let ca = open(dir.path(), Duration::DAY);
+        let before = rows(dir.path());
+        let day = CsrRequest {
+            lifetime: Some(Duration::DAY),
+            ..wanted()
+        };
+        let refused = CsrRequest {
+            lifetime: Some(Duration::days(999)),
+            ..wanted()
+        };
+        let requests = [
+            (csr(&["a.test"]), day.clone()),
+            (csr(&["b.test"]), refused),
+            (b"no request".to_vec(), day.clone()),
+            (csr(&["c.test"]), day),
+        ];
+        let answers = ca.sign_csrs(&requests).unwrap();
+        let names = answers.iter().map(|answer| {
+            let leaf = answer.as_ref().ok()?.chain.first()?;
+            Some(leaf.names()[0].to_string())
+        });
+        let expected = [
+            Some("a.test".to_owned()),
+            None,
+            None,
+            Some("c.test".to_owned()),
+        ];
+        assert_eq!(names.collect::<Vec<_>>(), expected);
+        assert_eq!(rows(dir.path()), before + 2);
+        assert!(ca.sign_csrs(&[]).unwrap().is_empty());
+
+        // All of them or none: the last entry of the batch is not taken.
+        let connection = rusqlite::Connection::open(dir.path().join("ca/ca.sqlite")).unwrap();
+        connection
+            .execute_batch(
+                "CREATE TRIGGER full BEFORE INSERT ON names WHEN NEW.name = 'c.test'
+                 BEGIN SELECT RAISE(ABORT, 'full'); END",
+            )
+            .unwrap();
+        let failed = ca.sign_csrs(&requests).unwrap_err();
+        assert!(matches!(failed, CaError::Ledger(_)), "{failed:?}");
+        assert_eq!(rows(dir.path()), before + 2);
+    }
+
+    /// `cargo test --lib a_batch_costs_less -- --ignored --nocapture` tells what a
+    /// durable record costs by itself and in company.
+    #[test]
+    #[ignore = "a measurement"]
+    fn a_batch_costs_less() {
+        const ROUNDS: u32 = 64;
+        let dir = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+        make(dir.path());
+        let ca = open(dir.path(), Duration::DAY);
+        let requests: Vec<_> = (0..32)
+            .map(|n| (csr(&[&format!("h{n}.test")]), wanted()))
+            .collect();
+        let signer = ca.signer();
+        for size in [1_u32, 2, 8, 32] {
+            let (mut signing, mut recording) = Default::default();
+            for round in 0..ROUNDS {
+                let start = Instant::now();
+                let batch = requests.iter().cycle().skip(round as usize);
+                let entries: Vec<Entry> = batch
+                    .take(size as usize)
+                    .map(|(csr, wanted)| signer.sign_csr(csr, wanted, ca.now()).unwrap().1)
+                    .collect();
+                signing += start.elapsed();
+                let start = Instant::now();
+                ca.record(&entries).unwrap();
+                recording += start.elapsed();
+            }
+            let each = |total: std::time::Duration| total / (ROUNDS * size);
+            writeln!(
+                std::io::stdout(),
+                "in batches of {size}, each certificate takes {:?} to sign and {:?} to record",
+                each(signing),
+                each(recording)
+            )
+            .unwrap();
+        }
+    }
+
+    #[test]
+    fn a_request_gets_exactly_the_dates_it_asks_for_or_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        make(dir.path());
+        let ca = open(dir.path(), Duration::DAY);
+        let (moment, day) = (now() + Duration::DAY, Duration::DAY);
+        let csr = csr(&["a.test"]);
+        let before = rows(dir.path());
+        for (not_before, not_after) in [
+            (None, Some(moment + day * 3)),
+            (Some(moment - Duration::MINUTE), Some(moment + day)),
+            // A client cannot verify this one yet.
+            (Some(moment + day * 2), Some(moment + day * 90)),
+        ] {
+            let wanted = CsrRequest {
+                not_before,
+                not_after,
+                ..wanted()
+            };
+            ca.check_csr(&wanted).unwrap();
+            let signed = ca.sign_csr(&csr, &wanted).unwrap();
+            let leaf = &signed.chain[0];
+            assert_eq!(signed.clamped, None);
+            assert_eq!(Some(leaf.not_after()), not_after);
+            let usual = moment - Duration::minutes(5);
+            assert_eq!(leaf.not_before(), not_before.unwrap_or(usual));
+        }
+        let end = ca.authority().active().certificate.not_after();
+        for not_after in [moment, end + Duration::SECOND, moment + day * 825] {
+            let mut wanted = CsrRequest {
+                not_after: Some(not_after),
+                ..wanted()
+            };
+            for names in [
+                CsrNames::Requested,
+                CsrNames::Given(profile(&["a.test"]).names),
+            ] {
+                wanted.names = names;
+                for refused in [
+                    ca.check_csr(&wanted).unwrap_err(),
+                    ca.sign_csr(&csr, &wanted).unwrap_err(),
+                ] {
+                    let CaError::Refused(reason) = refused else {
+                        panic!("{refused}")
+                    };
+                    assert!(reason.is_about_dates(), "{reason}");
+                }
+            }
+        }
+        assert_eq!(rows(dir.path()), before + 3);
     }
 
     #[test]

@@ -4,7 +4,9 @@
 //! and once more of the result. The rules read the DER and compare it with what was
 //! ordered; they share no code with `profile`, which composed it.
 
+use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::oid_registry::{
+    OID_PKIX_ACCESS_DESCRIPTOR_CA_ISSUERS, OID_PKIX_AUTHORITY_INFO_ACCESS,
     OID_X509_EXT_AUTHORITY_KEY_IDENTIFIER, OID_X509_EXT_BASIC_CONSTRAINTS,
     OID_X509_EXT_CRL_DISTRIBUTION_POINTS, OID_X509_EXT_EXTENDED_KEY_USAGE, OID_X509_EXT_KEY_USAGE,
     OID_X509_EXT_NAME_CONSTRAINTS, OID_X509_EXT_SUBJECT_ALT_NAME,
@@ -40,8 +42,10 @@ pub(super) enum Kind<'a> {
     Leaf {
         names: &'a [Identifier],
         usage: Usage,
-        /// Where its CRL is to be named.
+        /// Where its CRL is said to be.
         crl: Option<&'a str>,
+        /// Where its issuer's certificate is said to be.
+        issuer_url: Option<&'a str>,
     },
 }
 
@@ -55,7 +59,15 @@ pub(super) fn check(certificate: &Certificate, ordered: &Ordered<'_>) -> Vec<Fin
     match &ordered.kind {
         Kind::Root { permit } => ca(certificate, None, permit, &mut report),
         Kind::Intermediate { permit } => ca(certificate, Some(0), permit, &mut report),
-        Kind::Leaf { names, usage, crl } => leaf(certificate, names, *usage, *crl, &mut report),
+        Kind::Leaf {
+            names,
+            usage,
+            crl,
+            issuer_url,
+        } => {
+            leaf(certificate, names, *usage, &mut report);
+            addresses(certificate, *crl, *issuer_url, &mut report);
+        }
     }
     report.0
 }
@@ -127,11 +139,16 @@ fn extensions(certificate: &Certificate, ordered: &Ordered<'_>, report: &mut Rep
             wanted.push((OID_X509_EXT_NAME_CONSTRAINTS, true));
         }
         Kind::Root { .. } | Kind::Intermediate { .. } => {}
-        Kind::Leaf { crl, .. } => {
+        Kind::Leaf {
+            crl, issuer_url, ..
+        } => {
             let nameless = certificate.subject().is_empty();
             wanted.push((OID_X509_EXT_SUBJECT_ALT_NAME, nameless));
             if crl.is_some() {
                 wanted.push((OID_X509_EXT_CRL_DISTRIBUTION_POINTS, false));
+            }
+            if issuer_url.is_some() {
+                wanted.push((OID_PKIX_AUTHORITY_INFO_ACCESS, false));
             }
         }
     }
@@ -205,13 +222,7 @@ fn constrained(certificate: &Certificate, permit: &NameConstraints) -> bool {
     !permit.is_unlimited() && written.permitted == permitted && written.excluded == excluded
 }
 
-fn leaf(
-    certificate: &Certificate,
-    names: &[Identifier],
-    usage: Usage,
-    crl: Option<&str>,
-    report: &mut Report,
-) {
+fn leaf(certificate: &Certificate, names: &[Identifier], usage: Usage, report: &mut Report) {
     let message = "it is not marked as the end of a chain";
     let expected = BasicConstraints {
         critical: true,
@@ -241,9 +252,46 @@ fn leaf(
     let message = "the extended key usage is not the one ordered";
     let same = certificate.extended_key_usage() == Some(expected);
     report.require(same, "issue-eku", message);
+}
+
+/// Whether it names these URLs, each once, and no other.
+fn addresses(
+    certificate: &Certificate,
+    crl: Option<&str>,
+    issuer: Option<&str>,
+    report: &mut Report,
+) {
     let message = "the CRL's address is not the one published";
     let same = certificate.crl_urls().iter().map(String::as_str).eq(crl);
     report.require(same, "issue-crl", message);
+    let message = "the address of the issuer's certificate is not the one published";
+    let same = access(certificate).is_some_and(|urls| urls.iter().map(String::as_str).eq(issuer));
+    report.require(same, "issue-issuer-url", message);
+}
+
+/// The URLs of the issuer's certificate; `None` when something else is said as well.
+fn access(certificate: &Certificate) -> Option<Vec<String>> {
+    let (_, parsed) = X509Certificate::from_der(certificate.der()).ok()?;
+    let mut urls = Vec::new();
+    for extension in parsed.extensions() {
+        if extension.oid != OID_PKIX_AUTHORITY_INFO_ACCESS {
+            continue;
+        }
+        let ParsedExtension::AuthorityInfoAccess(access) = extension.parsed_extension() else {
+            return None;
+        };
+        for description in access.iter() {
+            match description.access_location {
+                GeneralName::URI(url)
+                    if description.access_method == OID_PKIX_ACCESS_DESCRIPTOR_CA_ISSUERS =>
+                {
+                    urls.push(url.to_owned());
+                }
+                _ => return None,
+            }
+        }
+    }
+    Some(urls)
 }
 
 fn usages(certificate: &Certificate, expected: &[&str], report: &mut Report) {
@@ -263,9 +311,10 @@ mod tests {
 
     use super::*;
     use crate::key::PrivateKey;
-    use crate::pki::policy::{self, Authorized, Wanted};
+    use crate::pki::policy::{self, Authorized, Dates, Wanted};
+    use crate::pki::publication::Addresses;
     use crate::pki::test_ca::{Hierarchy, key};
-    use crate::pki::{CrlUrl, profile};
+    use crate::pki::{Publication, profile};
 
     type Change = fn(&mut CertificateParams);
 
@@ -290,6 +339,18 @@ mod tests {
         Certificate::from_der(signed.unwrap().der()).unwrap()
     }
 
+    /// Changes the last octet `from` in the address of the issuer's certificate.
+    fn change_access(params: &mut CertificateParams, from: u8, to: u8) {
+        let [access] = params.custom_extensions.as_mut_slice() else {
+            panic!("one extension")
+        };
+        let mut content = access.content().to_vec();
+        let place = content.iter().rposition(|octet| *octet == from).unwrap();
+        content[place] = to;
+        let oid: Vec<u64> = access.oid_components().collect();
+        *access = CustomExtension::from_oid_content(&oid, content);
+    }
+
     fn ids(findings: &[Finding]) -> Vec<&'static str> {
         findings.iter().map(|finding| finding.id).collect()
     }
@@ -298,7 +359,7 @@ mod tests {
         let wanted = Wanted {
             names: &[Identifier::parse("a.test").unwrap()],
             usage: Usage::Server,
-            lifetime: None,
+            dates: Dates::default(),
         };
         policy::authorize(&wanted, &ca.limits()).unwrap()
     }
@@ -308,15 +369,16 @@ mod tests {
         let ca = Hierarchy::new(&[]);
         let key = key();
         let authorized = authorized(&ca);
-        let url = CrlUrl::try_from("http://ca.test".to_owned()).unwrap();
-        let right = profile::leaf(&authorized, &key, "I1", Some(&url)).unwrap();
-        let crl = url.of("I1");
+        let published = Publication::try_from("http://ca.test".to_owned()).unwrap();
+        let addresses = Addresses::of("I1", None, Some(&published));
+        let right = profile::leaf(&authorized, &key, &addresses).unwrap();
         let spki = key.public_key_der();
         let ordered = Ordered {
             kind: Kind::Leaf {
                 names: authorized.names(),
                 usage: Usage::Server,
-                crl: Some(&crl),
+                crl: addresses.crl.as_deref(),
+                issuer_url: addresses.issuer.as_deref(),
             },
             spki: &spki,
             issuer: Some(&ca.intermediate),
@@ -326,7 +388,7 @@ mod tests {
         let found =
             |params: &CertificateParams| check(&build(params, &key, &ca, ordered.issuer), &ordered);
         assert_eq!(ids(&found(&right)), [""; 0]);
-        let table: [(&str, Change); 20] = [
+        let table: [(&str, Change); 27] = [
             ("issue-serial", |p| {
                 p.serial_number = Some(SerialNumber::from(7_u64))
             }),
@@ -380,8 +442,21 @@ mod tests {
             ("issue-extension", |p| p.crl_distribution_points.clear()),
             ("issue-extension", |p| {
                 let surplus = CustomExtension::from_oid_content(&[1, 2, 3, 4], vec![5, 0]);
-                p.custom_extensions = vec![surplus];
+                p.custom_extensions.push(surplus);
             }),
+            ("issue-extension", |p| p.custom_extensions.clear()),
+            ("issue-issuer-url", |p| p.custom_extensions.clear()),
+            ("issue-extension", |p| {
+                let twice = p.custom_extensions.clone();
+                p.custom_extensions.extend(twice);
+            }),
+            ("issue-critical", |p| {
+                p.custom_extensions[0].set_criticality(true)
+            }),
+            // Another path, another kind of access (OCSP), another kind of name.
+            ("issue-issuer-url", |p| change_access(p, b'I', b'X')),
+            ("issue-issuer-url", |p| change_access(p, 2, 1)),
+            ("issue-issuer-url", |p| change_access(p, 0x86, 0x82)),
         ];
         for (position, (id, change)) in table.into_iter().enumerate() {
             let mut params = right.clone();

@@ -20,15 +20,43 @@ pub(super) const MAX_NAMES: usize = 100;
 pub(super) const DEFAULT_LIFETIME: Duration = Duration::days(90);
 /// Longest life of a leaf: Apple's limit for certificates of any root.
 pub(super) const MAX_LIFETIME: Duration = Duration::days(825);
+/// Life of a leaf that says nothing of where its revocation can be looked up.
+const SHORT_LIVED: Duration = Duration::days(7);
 /// How far a leaf's life starts in the past, for clocks that are behind.
 const BACKDATE: Duration = Duration::minutes(5);
+/// How far in the past a leaf's life may start when somebody asks for its first second:
+/// a certificate says nothing about the time before it was made (BR §7.1.2.7).
+const MAX_BACKDATE: Duration = Duration::DAY;
 
 /// What somebody wants.
 #[derive(Debug)]
 pub(super) struct Wanted<'a> {
     pub(super) names: &'a [Identifier],
     pub(super) usage: Usage,
+    pub(super) dates: Dates,
+}
+
+/// When somebody wants a leaf to be valid; what is not said is up to the policy.
+///
+/// The ends are granted exactly or refused (RFC 8555 §7.4). They have whole seconds,
+/// since X.509 knows no others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Dates {
+    /// Clamped to the issuer's end.
     pub(super) lifetime: Option<Duration>,
+    pub(super) not_before: Option<Timestamp>,
+    /// Overrides `lifetime`.
+    pub(super) not_after: Option<Timestamp>,
+}
+
+impl Dates {
+    /// From now, for so long.
+    pub(super) fn lasting(lifetime: Option<Duration>) -> Self {
+        Self {
+            lifetime,
+            ..Self::default()
+        }
+    }
 }
 
 /// What can be given.
@@ -70,6 +98,12 @@ impl Authorized {
         self.not_after - self.not_before
     }
 
+    /// Whether it is gone before anybody would look for its revocation. What its life
+    /// starts in the past does not count.
+    pub(super) fn is_short_lived(&self) -> bool {
+        self.lifetime() <= SHORT_LIVED + BACKDATE
+    }
+
     pub(super) fn clamped(&self) -> Option<&Clamped> {
         self.clamped.as_ref()
     }
@@ -100,7 +134,56 @@ impl std::fmt::Display for Clamped {
 /// Names keep their order; repeated ones are dropped.
 pub(super) fn authorize(wanted: &Wanted<'_>, limits: &Limits<'_>) -> Result<Authorized, Refused> {
     let names = check_names(wanted, limits.constraints)?;
-    let lifetime = wanted.lifetime.unwrap_or(DEFAULT_LIFETIME);
+    let life = check_dates(&wanted.dates, limits)?;
+    Ok(Authorized {
+        names,
+        usage: wanted.usage,
+        not_before: life.not_before,
+        not_after: life.not_after,
+        clamped: life.clamped,
+    })
+}
+
+/// The dates that can be given.
+#[derive(Debug)]
+pub(super) struct Life {
+    not_before: Timestamp,
+    not_after: Timestamp,
+    clamped: Option<Clamped>,
+}
+
+/// The dates of a leaf, or why not.
+pub(super) fn check_dates(wanted: &Dates, limits: &Limits<'_>) -> Result<Life, Refused> {
+    let lifetime = check_lifetime(wanted.lifetime)?;
+    let (issuer, now) = (limits.issuer, limits.now);
+    check_issuer(issuer, now)?;
+    let not_before = match wanted.not_before {
+        Some(start) => check_start(start, limits)?,
+        None => (now - BACKDATE).max(issuer.not_before()),
+    };
+    if let Some(end) = wanted.not_after {
+        return Ok(Life {
+            not_before,
+            not_after: check_end(end, not_before, limits)?,
+            clamped: None,
+        });
+    }
+    // Both ends count (RFC 5280 §4.1.2.5), hence the second.
+    let longest = not_before + MAX_LIFETIME - Duration::SECOND;
+    let asked = (wanted.not_before.unwrap_or(now) + lifetime).min(longest);
+    let not_after = asked.min(issuer.not_after());
+    Ok(Life {
+        not_before,
+        not_after,
+        clamped: (not_after < asked).then_some(Clamped {
+            wanted: asked,
+            granted: not_after,
+        }),
+    })
+}
+
+fn check_lifetime(wanted: Option<Duration>) -> Result<Duration, Refused> {
+    let lifetime = wanted.unwrap_or(DEFAULT_LIFETIME);
     if !lifetime.is_positive() {
         return Err(Refused::NoLife);
     }
@@ -109,34 +192,91 @@ pub(super) fn authorize(wanted: &Wanted<'_>, limits: &Limits<'_>) -> Result<Auth
             days: lifetime.whole_days(),
         });
     }
-    let issuer = limits.issuer;
-    if limits.now < issuer.not_before() {
+    Ok(lifetime)
+}
+
+fn check_issuer(issuer: &Certificate, now: Timestamp) -> Result<(), Refused> {
+    if now < issuer.not_before() {
         return Err(Refused::IssuerNotYetValid {
             issuer: issuer.subject().to_owned(),
             not_before: issuer.not_before(),
         });
     }
-    if limits.now >= issuer.not_after() {
+    if now >= issuer.not_after() {
         return Err(Refused::IssuerExpired {
             issuer: issuer.subject().to_owned(),
             not_after: issuer.not_after(),
         });
     }
-    let not_before = (limits.now - BACKDATE).max(issuer.not_before());
-    // Both ends count (RFC 5280 §4.1.2.5), hence the second.
-    let longest = not_before + MAX_LIFETIME - Duration::SECOND;
-    let asked = (limits.now + lifetime).min(longest);
-    let not_after = asked.min(issuer.not_after());
-    Ok(Authorized {
-        names,
-        usage: wanted.usage,
-        not_before,
-        not_after,
-        clamped: (not_after < asked).then_some(Clamped {
-            wanted: asked,
-            granted: not_after,
-        }),
-    })
+    Ok(())
+}
+
+/// The first second as asked, which is never moved.
+fn check_start(start: Timestamp, limits: &Limits<'_>) -> Result<Timestamp, Refused> {
+    let issuer = limits.issuer;
+    let earliest = limits.now - MAX_BACKDATE;
+    if start.nanosecond() != 0 {
+        return Err(Refused::Fraction(start));
+    }
+    if start < earliest {
+        return Err(Refused::StartsTooEarly {
+            not_before: start,
+            earliest,
+        });
+    }
+    if start < issuer.not_before() {
+        return Err(Refused::StartsBeforeIssuer {
+            not_before: start,
+            issuer: issuer.subject().to_owned(),
+            issued: issuer.not_before(),
+        });
+    }
+    if start >= issuer.not_after() {
+        return Err(Refused::OutlivesIssuer {
+            moment: start,
+            issuer: issuer.subject().to_owned(),
+            not_after: issuer.not_after(),
+        });
+    }
+    Ok(start)
+}
+
+/// The last second as asked, which is never moved.
+fn check_end(
+    end: Timestamp,
+    not_before: Timestamp,
+    limits: &Limits<'_>,
+) -> Result<Timestamp, Refused> {
+    let issuer = limits.issuer;
+    if end.nanosecond() != 0 {
+        return Err(Refused::Fraction(end));
+    }
+    if end <= limits.now {
+        return Err(Refused::Over {
+            not_after: end,
+            now: limits.now,
+        });
+    }
+    if end <= not_before {
+        return Err(Refused::EndsBeforeItStarts {
+            not_before,
+            not_after: end,
+        });
+    }
+    if end - not_before >= MAX_LIFETIME {
+        return Err(Refused::EndsTooLate {
+            not_before,
+            not_after: end,
+        });
+    }
+    if end > issuer.not_after() {
+        return Err(Refused::OutlivesIssuer {
+            moment: end,
+            issuer: issuer.subject().to_owned(),
+            not_after: issuer.not_after(),
+        });
+    }
+    Ok(end)
 }
 
 fn check_names(
@@ -203,9 +343,112 @@ pub enum Refused {
         /// When it expired.
         not_after: Timestamp,
     },
+    /// Asked to start or end within a second.
+    #[error("{} does not fall on a whole second, and a certificate knows no others", exact(*.0))]
+    Fraction(Timestamp),
+    /// Asked to start more than a day ago.
+    #[error(
+        "it cannot start at {}, which is before {}: at most a day in the past",
+        rfc3339(*.not_before),
+        rfc3339(*.earliest)
+    )]
+    StartsTooEarly {
+        /// What was asked.
+        not_before: Timestamp,
+        /// The earliest that can be had.
+        earliest: Timestamp,
+    },
+    /// Asked to start before its issuer.
+    #[error(
+        "it cannot start at {}: the issuer `{issuer}` is valid only from {}",
+        rfc3339(*.not_before),
+        rfc3339(*.issued)
+    )]
+    StartsBeforeIssuer {
+        /// What was asked.
+        not_before: Timestamp,
+        /// The issuer's subject.
+        issuer: String,
+        /// When the issuer becomes valid.
+        issued: Timestamp,
+    },
+    /// Asked to end in the past.
+    #[error("it cannot end at {}: it is {} already", rfc3339(*.not_after), rfc3339(*.now))]
+    Over {
+        /// What was asked.
+        not_after: Timestamp,
+        /// What the clock says.
+        now: Timestamp,
+    },
+    /// Asked to end before it starts.
+    #[error(
+        "it cannot end at {} and start at {}",
+        rfc3339(*.not_after),
+        rfc3339(*.not_before)
+    )]
+    EndsBeforeItStarts {
+        /// When it would start.
+        not_before: Timestamp,
+        /// What was asked.
+        not_after: Timestamp,
+    },
+    /// Asked to live longer than 825 days.
+    #[error(
+        "from {} to {} is too long; a certificate lives at most {max} days",
+        rfc3339(*.not_before),
+        rfc3339(*.not_after),
+        max = MAX_LIFETIME.whole_days()
+    )]
+    EndsTooLate {
+        /// When it would start.
+        not_before: Timestamp,
+        /// What was asked.
+        not_after: Timestamp,
+    },
+    /// Asked to start or end when its issuer has expired.
+    #[error(
+        "it cannot be valid at {}: the issuer `{issuer}` ends at {}",
+        rfc3339(*.moment),
+        rfc3339(*.not_after)
+    )]
+    OutlivesIssuer {
+        /// What was asked.
+        moment: Timestamp,
+        /// The issuer's subject.
+        issuer: String,
+        /// The issuer's end.
+        not_after: Timestamp,
+    },
+}
+
+/// A moment with its fraction.
+fn exact(moment: Timestamp) -> String {
+    let fraction = f64::from(moment.nanosecond()) / 1e9;
+    format!("{} and {fraction} s", rfc3339(moment))
 }
 
 impl Refused {
+    /// Whether other dates could be had.
+    pub fn is_about_dates(&self) -> bool {
+        match self {
+            Self::NoLife
+            | Self::TooLong { .. }
+            | Self::Fraction(_)
+            | Self::StartsTooEarly { .. }
+            | Self::StartsBeforeIssuer { .. }
+            | Self::Over { .. }
+            | Self::EndsBeforeItStarts { .. }
+            | Self::EndsTooLate { .. }
+            | Self::OutlivesIssuer { .. } => true,
+            Self::NoNames
+            | Self::TooManyNames(_)
+            | Self::Outside(_)
+            | Self::NoServer(_)
+            | Self::IssuerNotYetValid { .. }
+            | Self::IssuerExpired { .. } => false,
+        }
+    }
+
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
@@ -219,9 +462,21 @@ impl Refused {
             Self::NoServer(_) => {
                 Some("add `--client` for a certificate that identifies a user".to_owned())
             }
-            Self::NoLife | Self::TooLong { .. } => {
+            Self::NoLife | Self::TooLong { .. } | Self::EndsTooLate { .. } => {
                 Some(format!("use 1 to {} days", MAX_LIFETIME.whole_days()))
             }
+            Self::Fraction(_) => Some("leave out the fraction of the second".to_owned()),
+            Self::StartsTooEarly { .. } | Self::StartsBeforeIssuer { .. } => {
+                Some("use a later start, or leave it out for now".to_owned())
+            }
+            Self::Over { .. } | Self::EndsBeforeItStarts { .. } => {
+                Some("use a later end".to_owned())
+            }
+            Self::OutlivesIssuer { .. } => Some(
+                "use an earlier date, or make a new intermediate with \
+                 `certmint ca rotate intermediate`"
+                    .to_owned(),
+            ),
             Self::IssuerNotYetValid { .. } => Some("set this machine's clock".to_owned()),
             Self::IssuerExpired { .. } => {
                 Some("make a new one with `certmint ca rotate intermediate`".to_owned())
@@ -393,7 +648,7 @@ mod tests {
         Wanted {
             names,
             usage,
-            lifetime: days.map(Duration::days),
+            dates: Dates::lasting(days.map(Duration::days)),
         }
     }
 
@@ -462,6 +717,83 @@ mod tests {
         assert!(matches!(expired, Refused::IssuerExpired { .. }));
         let ahead = ask(issuer.not_before() - Duration::SECOND, None).unwrap_err();
         assert!(matches!(ahead, Refused::IssuerNotYetValid { .. }));
+    }
+
+    #[test]
+    fn dates_asked_for_are_granted_to_the_second_or_refused() {
+        let ca = test_ca::Hierarchy::new(&[]);
+        let (start, end) = (ca.intermediate.not_before(), ca.intermediate.not_after());
+        let names = names(&["a.test"]);
+        // A day before is within the issuer's life, and 825 days later as well.
+        let now = start + Duration::days(2);
+        let ask = |now, not_before, not_after, lifetime| {
+            let wanted = Wanted {
+                names: &names,
+                usage: Usage::Server,
+                dates: Dates {
+                    lifetime,
+                    not_before,
+                    not_after,
+                },
+            };
+            authorize(&wanted, &Limits { now, ..ca.limits() })
+        };
+        let (second, day) = (Duration::SECOND, Duration::DAY);
+        let usual = now - BACKDATE;
+        let ago = now - day;
+        let longest = ago + MAX_LIFETIME - second;
+        let late = end - Duration::days(100);
+        for (now, not_before, not_after, granted) in [
+            (now, Some(now), Some(now + second), (now, now + second)),
+            (now, Some(ago), Some(now + second), (ago, now + second)),
+            (now, None, Some(now + day), (usual, now + day)),
+            (late, None, Some(end), (late - BACKDATE, end)),
+            (late, Some(late + day), Some(end), (late + day, end)),
+            (now, Some(ago), Some(longest), (ago, longest)),
+            (now, Some(end - day), None, (end - day, end)),
+            (
+                now,
+                Some(now + day),
+                None,
+                (now + day, now + day + DEFAULT_LIFETIME),
+            ),
+        ] {
+            let given = ask(now, not_before, not_after, None).unwrap();
+            assert_eq!((given.not_before(), given.not_after()), granted);
+            let is_clamped = given.clamped().is_some();
+            assert_eq!(is_clamped, not_before == Some(end - day), "{given:?}");
+        }
+        // An end overrides a life; a life counts from the start.
+        let both = ask(now, None, Some(now + day), Some(day * 9)).unwrap();
+        assert_eq!(both.not_after(), now + day);
+        let later = ask(now, Some(now + day), None, Some(day * 2)).unwrap();
+        assert_eq!(later.not_after(), now + day * 3);
+        let zone = time::UtcOffset::from_hms(5, 30, 0).unwrap();
+        let abroad = ask(now, None, Some((now + day).to_offset(zone)), None).unwrap();
+        assert_eq!(abroad.not_after(), now + day);
+
+        let early = start + Duration::MINUTE;
+        for (now, not_before, not_after, reason) in [
+            (now, None, Some(now), "already"),
+            (now, None, Some(now - day * 9), "already"),
+            (now, Some(now + day), Some(now + day), "and start at"),
+            (now, Some(now + day), Some(now + second), "and start at"),
+            (now, Some(ago), Some(ago + MAX_LIFETIME), "825 days"),
+            (now, None, Some(now + MAX_LIFETIME), "825 days"),
+            (late, Some(late), Some(end + second), "ends at"),
+            (late, None, Some(end + second), "ends at"),
+            (now, Some(end), None, "ends at"),
+            (now, Some(end + day), Some(end + day * 2), "ends at"),
+            (now, Some(ago - second), Some(end), "a day in the past"),
+            (now, Some(now - day * 900), None, "a day in the past"),
+            (early, Some(start - second), None, "valid only from"),
+            (now, Some(now + second / 2), None, "whole second"),
+            (now, None, Some(now + day + second / 2), "whole second"),
+        ] {
+            let refused = ask(now, not_before, not_after, None).unwrap_err();
+            assert!(refused.to_string().contains(reason), "{refused}");
+            assert!(refused.hint().is_some() && refused.is_about_dates());
+        }
     }
 
     #[test]

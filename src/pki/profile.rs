@@ -6,13 +6,19 @@
 
 use aws_lc_rs::digest;
 use rcgen::{
-    BasicConstraints, CertificateParams, CidrSubnet, CrlDistributionPoint, DistinguishedName,
-    DnType, DnValue, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, KeyIdMethod, KeyUsagePurpose,
-    PublicKeyData, SanType, SerialNumber,
+    BasicConstraints, CertificateParams, CidrSubnet, CrlDistributionPoint, CustomExtension,
+    DistinguishedName, DnType, DnValue, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, KeyIdMethod,
+    KeyUsagePurpose, PublicKeyData, SanType, SerialNumber,
 };
 
-use super::config::{CaConfig, CrlUrl};
+use x509_parser::asn1_rs::{Any, Class, Header, Length, Sequence, SerializeError, Tag, ToDer as _};
+use x509_parser::oid_registry::{
+    OID_PKIX_ACCESS_DESCRIPTOR_CA_ISSUERS, OID_PKIX_AUTHORITY_INFO_ACCESS,
+};
+
+use super::config::CaConfig;
 use super::policy::{self, Authorized};
+use super::publication::Addresses;
 use crate::bundle::Certificate;
 use crate::clock::{Duration, Timestamp};
 use crate::identifier::{Identifier, NameConstraints};
@@ -20,9 +26,6 @@ use crate::issuer::Usage;
 
 /// Longest common name in characters (X.520 ub-common-name).
 pub(super) const MAX_COMMON_NAME: usize = 64;
-/// A leaf that lives no longer than this carries no CRL address: it is gone before
-/// anybody looks.
-pub(super) const SHORT_LIVED: Duration = Duration::days(7);
 /// How far the life of a CA certificate starts in the past (BR: at most a day).
 const CA_BACKDATE: Duration = Duration::hours(1);
 /// Octets of a serial number: RFC 5280's most.
@@ -47,7 +50,7 @@ pub(super) fn root(
             extended_key_usages: Vec::new(),
             name_constraints: constraints(&config.permit),
             names: Vec::new(),
-            crl_urls: Vec::new(),
+            addresses: Addresses::default(),
         },
         key,
     )
@@ -71,7 +74,7 @@ pub(super) fn cross(
             extended_key_usages: Vec::new(),
             name_constraints: constraints(&config.permit),
             names: Vec::new(),
-            crl_urls: Vec::new(),
+            addresses: Addresses::default(),
         },
         key,
     )
@@ -104,7 +107,7 @@ pub(super) fn intermediate(
             // Repeated, since Java ignores those of the trust anchor.
             name_constraints: constraints(&config.permit),
             names: Vec::new(),
-            crl_urls: Vec::new(),
+            addresses: Addresses::default(),
         },
         key,
     )
@@ -114,16 +117,12 @@ pub(super) fn intermediate(
 pub(super) fn leaf(
     authorized: &Authorized,
     key: &impl PublicKeyData,
-    issuer: &str,
-    crl_url: Option<&CrlUrl>,
+    addresses: &Addresses,
 ) -> Result<CertificateParams, ProfileError> {
     let mut subject = DistinguishedName::new();
     if let Some(name) = policy::common_name(authorized.names()) {
         subject.push(DnType::CommonName, DnValue::Utf8String(name));
     }
-    let crl_urls = crl_url
-        .filter(|_| authorized.lifetime() > SHORT_LIVED)
-        .map(|url| vec![url.of(issuer)]);
     params(
         Fields {
             subject,
@@ -141,7 +140,7 @@ pub(super) fn leaf(
                 .iter()
                 .map(san)
                 .collect::<Result<Vec<_>, _>>()?,
-            crl_urls: crl_urls.unwrap_or_default(),
+            addresses: addresses.clone(),
         },
         key,
     )
@@ -157,7 +156,7 @@ struct Fields {
     extended_key_usages: Vec<ExtendedKeyUsagePurpose>,
     name_constraints: Option<rcgen::NameConstraints>,
     names: Vec<SanType>,
-    crl_urls: Vec<String>,
+    addresses: Addresses,
 }
 
 fn params(fields: Fields, key: &impl PublicKeyData) -> Result<CertificateParams, ProfileError> {
@@ -171,15 +170,43 @@ fn params(fields: Fields, key: &impl PublicKeyData) -> Result<CertificateParams,
     params.key_usages = fields.key_usages;
     params.extended_key_usages = fields.extended_key_usages;
     params.name_constraints = fields.name_constraints;
-    params.crl_distribution_points = fields
-        .crl_urls
+    let Addresses { crl, issuer } = fields.addresses;
+    params.crl_distribution_points = crl
         .into_iter()
         .map(|url| CrlDistributionPoint { uris: vec![url] })
         .collect();
-    params.custom_extensions = Vec::new();
+    params.custom_extensions = issuer
+        .map(|url| authority_info_access(&url))
+        .transpose()?
+        .into_iter()
+        .collect();
     params.use_authority_key_identifier_extension = true;
     params.key_identifier_method = KeyIdMethod::PreSpecified(key_id(key));
     Ok(params)
+}
+
+/// Where the issuer's certificate can be had (RFC 5280 §4.2.2.1), which is never
+/// critical.
+fn authority_info_access(url: &str) -> Result<CustomExtension, ProfileError> {
+    /// `uniformResourceIdentifier [6] IA5String`
+    const URI: Tag = Tag(6);
+    let length = Length::Definite(url.len());
+    let uri = Any::new(
+        Header::new(Class::ContextSpecific, false, URI, length),
+        url.as_bytes(),
+    );
+    let description = [
+        OID_PKIX_ACCESS_DESCRIPTOR_CA_ISSUERS.to_der_vec()?,
+        uri.to_der_vec()?,
+    ];
+    let description = Sequence::new(description.concat().into()).to_der_vec()?;
+    let syntax = Sequence::new(description.into()).to_der_vec()?;
+    let oid: Vec<u64> = OID_PKIX_AUTHORITY_INFO_ACCESS
+        .iter()
+        .into_iter()
+        .flatten()
+        .collect();
+    Ok(CustomExtension::from_oid_content(&oid, syntax))
 }
 
 /// A positive number of 159 random bits (RFC 5280 §4.1.2.2 allows twenty octets).
@@ -287,7 +314,16 @@ pub(super) enum ProfileError {
     /// A text does not fit its ASN.1 type.
     #[error("a text cannot be written into a certificate")]
     Text(#[source] rcgen::Error),
+    /// An extension cannot be encoded.
+    #[error("an extension cannot be encoded: {0}")]
+    Extension(String),
     /// The library could not write or sign it.
     #[error("it could not be written")]
     Write(#[source] rcgen::Error),
+}
+
+impl From<SerializeError> for ProfileError {
+    fn from(error: SerializeError) -> Self {
+        Self::Extension(error.to_string())
+    }
 }

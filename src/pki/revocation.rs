@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::authority::{Intermediate, KeyLocation};
+use super::authority::Intermediate;
 use super::crl::{self, CrlIssuer, CrlStatus};
 use super::error::CaError;
 use super::issue::PrivateCa;
@@ -30,13 +30,7 @@ impl PrivateCa {
         let now = self.now();
         let authority = self.authority();
         authority
-            .intermediates()
-            .iter()
-            .filter(|intermediate| intermediate.certificate.not_after() > now)
-            .filter_map(|intermediate| match &intermediate.key {
-                KeyLocation::Here { path, .. } => Some((intermediate, path)),
-                KeyLocation::Elsewhere => None,
-            })
+            .crl_signers(now)
             .map(|(intermediate, key)| self.publish_crl(intermediate, key, life))
             .collect()
     }
@@ -65,5 +59,54 @@ impl PrivateCa {
             path: crl::path(paths.dir(), name)?,
             status,
         })
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests prepare files by hand")]
+mod tests {
+    use super::*;
+    use crate::pki::test_ca::{make, now, open};
+    use crate::pki::{RotateIntermediate, rotate_intermediate};
+    use crate::store::disk;
+
+    #[test]
+    fn lists_are_due_when_one_is_missing_damaged_or_half_of_its_life_is_over() {
+        const LIFE: Duration = Duration::days(7);
+        let dir = tempfile::tempdir().unwrap();
+        make(dir.path());
+        let ca = open(dir.path(), Duration::DAY);
+        let moment = now() + Duration::DAY;
+        let due = || ca.authority().crls_due_at(moment);
+        assert_eq!(due(), Some(moment));
+
+        let first = ca.publish_crls(LIFE).unwrap();
+        let [i1] = first.as_slice() else {
+            panic!("{first:?}")
+        };
+        // From five minutes ago.
+        let half = moment + LIFE / 2 - Duration::SECOND * 150;
+        assert_eq!(due(), Some(half));
+        let authority = ca.authority();
+        let published = authority.crl(authority.active()).unwrap().unwrap();
+        assert_eq!(published.status, i1.status);
+        assert_eq!(published.der, std::fs::read(&i1.path).unwrap());
+
+        rotate_intermediate(dir.path(), &RotateIntermediate::default(), moment).unwrap();
+        assert_eq!(due(), Some(moment), "I2 has none");
+        assert_eq!(ca.publish_crls(LIFE * 2).unwrap().len(), 2);
+        assert_eq!(due(), Some(half + LIFE / 2));
+        disk::replace(&i1.path, b"damaged", 0o644).unwrap();
+        assert_eq!(due(), Some(moment));
+        let authority = ca.authority();
+        let i1 = authority.intermediate("I1").unwrap();
+        authority.crl(i1).unwrap_err();
+
+        // Whoever expired, or whose key is gone, makes none.
+        std::fs::remove_file(i1.path.join("key.pem")).unwrap();
+        let authority = crate::pki::Authority::open(dir.path()).unwrap();
+        assert_eq!(authority.crls_due_at(moment), Some(half + LIFE / 2));
+        let later = authority.active().certificate.not_after();
+        assert_eq!(authority.crls_due_at(later), None);
     }
 }

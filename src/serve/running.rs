@@ -157,6 +157,7 @@ fn listeners(
             Duty::Serve(n) => pool.of_site(n).security.clone(),
             Duty::Beside(to) => match pool.of_site(to).beside.clone()? {
                 Beside::Redirect(redirect) => Security::Redirect(Redirect { to, ..redirect }),
+                #[cfg(feature = "acme")]
                 Beside::Application(application) => Security::Application {
                     application,
                     certificates: None,
@@ -323,6 +324,7 @@ impl Running {
             match duty {
                 Duty::Serve(_) => {}
                 Duty::Beside(n) => match self.pool.of_site(*n).beside {
+                    #[cfg(feature = "acme")]
                     Some(Beside::Application(_)) => tracing::info!(
                         "http://{address} publishes the CRLs, the issuers' certificates and the \
                          roots"

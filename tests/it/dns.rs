@@ -13,7 +13,10 @@ use certmint::challenge::{
     Challenge, ChallengeKind, Journal, KeyAuthorization, Solver, SolverError, Token,
 };
 use certmint::clock::{Clock, ManualClock, SystemClock};
-use certmint::identifier::Identifier;
+use certmint::directory::caa::{self, Asked};
+use certmint::directory::problem::ProblemType;
+use certmint::directory::validate::SystemNetwork;
+use certmint::identifier::{DnsName, Identifier};
 use certmint::issuer::BoxFuture;
 use certmint::net::dns::{Dns, DnsError, DomainName};
 use hickory_proto::op::{Message, MessageType};
@@ -41,6 +44,37 @@ async fn each_tsig_algorithm_adds_and_removes_exactly_its_value() {
         provider.remove(&two).await.unwrap();
         provider.remove(&two).await.unwrap();
         assert!(texts(&bind, &name).is_empty());
+    }
+}
+
+#[tokio::test]
+async fn caa_records_say_who_may_issue() {
+    let Some(bind) = Bind::start() else { return };
+    let network = SystemNetwork::new(Some(bind.address()));
+    let identities = ["ca.test".to_owned()].map(|name| DnsName::parse(&name).unwrap());
+    let ask = async |name: &str, method| {
+        let asked = Asked {
+            identifier: &Identifier::parse(name).unwrap(),
+            account: "https://ca.test/account/1",
+            method,
+        };
+        let answer = caa::permits(&network, &identities, &asked).await;
+        answer.err().map(|problem| problem.kind())
+    };
+    let (dns, http) = (Some(ChallengeKind::Dns01), Some(ChallengeKind::Http01));
+    for (name, method, problem) in [
+        ("caa.readonly.test", dns, None),
+        ("a.b.caa.readonly.test", dns, None),
+        ("caa.readonly.test", http, Some(ProblemType::Caa)),
+        ("*.caa.readonly.test", dns, Some(ProblemType::Caa)),
+        ("caa-alias.readonly.test", dns, None),
+        ("caa-alias.readonly.test", http, Some(ProblemType::Caa)),
+        ("caa-strange.readonly.test", dns, Some(ProblemType::Caa)),
+        ("no-caa.readonly.test", http, None),
+        ("nobody.nowhere", http, None),
+        ("a.broken.readonly.test", dns, Some(ProblemType::Dns)),
+    ] {
+        assert_eq!(ask(name, method).await, problem, "{name} {method:?}");
     }
 }
 

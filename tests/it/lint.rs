@@ -2,8 +2,15 @@
 //! strict mode, rustls-webpki, and pkilint.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 
+use certmint::bundle::to_pem;
+use certmint::clock::{Clock as _, Duration, SystemClock};
+use certmint::identifier::Identifier;
+use certmint::issuer::Usage;
+use certmint::key::{KeyType, PrivateKey};
+use certmint::pki::{CsrNames, CsrRequest, PrivateCa, request};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 
@@ -112,6 +119,7 @@ fn every_certificate_passes_strict_openssl_webpki_and_pkilint() {
         judged.push(root);
     }
     judged.push(dir.join("cert.pem"));
+    judged.push(published(&rotated));
     judged.extend(
         [
             "root/R2/cross.pem",
@@ -123,6 +131,51 @@ fn every_certificate_passes_strict_openssl_webpki_and_pkilint() {
     kept.push(rotated);
     assert!(judged.len() >= 35, "{}", judged.len());
     pkilint(&judged);
+}
+
+/// A certificate that names its issuer's CRL and certificate, made from a request that
+/// asks for exact dates.
+fn published(ca: &Ca) -> PathBuf {
+    let home = ca.state();
+    let authority = PrivateCa::open(&home, None, Arc::new(SystemClock)).unwrap();
+    let name = Identifier::parse("published.rotated.test").unwrap();
+    let key = PrivateKey::generate(KeyType::P256).unwrap();
+    let start = SystemClock.now() - Duration::MINUTE;
+    let wanted = CsrRequest {
+        names: CsrNames::Requested,
+        usage: Usage::Server,
+        lifetime: None,
+        not_before: Some(start),
+        not_after: Some(start + Duration::days(60)),
+        publication: Some("http://ca.test:9080".to_owned().try_into().unwrap()),
+    };
+    let csr = request(&key, &[name]).unwrap();
+    let signed = authority.sign_csr(csr.as_bytes(), &wanted).unwrap();
+    let dir = ca.path("published");
+    for (file, certificates) in [
+        ("cert.pem", &signed.chain[..1]),
+        ("chain.pem", &signed.chain[1..]),
+        ("fullchain.pem", &signed.chain[..]),
+    ] {
+        ca.write(dir.join(file), to_pem(certificates));
+    }
+    for root in ["R1", "R2"] {
+        let root = home.join("ca/root").join(root).join("cert.pem");
+        check_leaf(ca, &dir, &root, &["published.rotated.test"]);
+    }
+    let text = openssl(ca, &["x509", "-noout", "-text", "-in"])
+        .arg(dir.join("cert.pem"))
+        .run()
+        .success();
+    for line in [
+        "CA Issuers - URI:http://ca.test:9080/issuer/I2.crt\n",
+        "URI:http://ca.test:9080/crl/I2.crl\n",
+    ] {
+        assert!(text.stdout().contains(line), "{line} in\n{}", text.stdout());
+    }
+    let critical = "Authority Information Access: critical";
+    assert!(!text.stdout().contains(critical), "{}", text.stdout());
+    dir.join("cert.pem")
 }
 
 /// OpenSSL and webpki both lead the leaf in `dir` to `root`.

@@ -339,6 +339,66 @@ fn two_root_rotations_in_a_row_keep_the_oldest_clients() {
 }
 
 #[test]
+fn each_intermediate_has_the_chain_for_everybody_first_and_others_by_root() {
+    if tool("openssl").is_none() {
+        return;
+    }
+    let env = TestEnv::new();
+    make(&env, &request());
+    let home = env.state();
+    let ca = open(&env);
+    let issue = || {
+        let key = PrivateKey::generate(KeyType::P256).unwrap();
+        let bundle = ca.issue_now(&profile(&["a.test"], Usage::Server), key);
+        bundle.unwrap().leaf().clone()
+    };
+    // A leaf of each intermediate; which roots each of its chains leads to.
+    let mut leaves = vec![issue()];
+    let check = |leaves: &[Certificate], expected: &[&[&[&str]]]| {
+        let authority = Authority::open(&home).unwrap();
+        for (n, (leaf, expected)) in leaves.iter().zip(expected).enumerate() {
+            let name = format!("I{}", n + 1);
+            let chains = authority.chains_above(&name, now());
+            assert_eq!(chains.len(), expected.len(), "{name}");
+            for (chain, expected) in chains.iter().zip(*expected) {
+                let whole = [std::slice::from_ref(leaf), chain].concat();
+                for root in authority.roots() {
+                    let leads = expected.contains(&root.name.as_str());
+                    let file = root_file(&env, &root.certificate);
+                    let run = openssl_verify(&env, &file, &whole, "sslserver");
+                    let _ = run.code(if leads { 0 } else { 2 });
+                    let roots = [&root.certificate];
+                    let verified = rustls_verify(&roots, &whole, Usage::Server, now());
+                    assert_eq!(verified.is_ok(), leads, "{name} {}", root.name);
+                }
+            }
+        }
+        let active = authority.active();
+        let everybodys = authority.chains_above(&active.name, now()).swap_remove(0);
+        assert_eq!(authority.chain_above_leaf(now()), everybodys);
+    };
+    check(&leaves, &[&[&["R1"]]]);
+    rotate_root(&home, &RotateRoot::default(), now()).unwrap();
+    leaves.push(issue());
+    check(&leaves, &[&[&["R1"]], &[&["R1", "R2"], &["R2"]]]);
+    rotate_intermediate(&home, &RotateIntermediate::default(), now()).unwrap();
+    leaves.push(issue());
+    rotate_root(&home, &RotateRoot::default(), now()).unwrap();
+    leaves.push(issue());
+    let below_r2: &[&[&str]] = &[&["R1", "R2"], &["R2"]];
+    let below_r3: &[&[&str]] = &[&["R1", "R2", "R3"], &["R3"], &["R2", "R3"]];
+    check(&leaves, &[&[&["R1"]], below_r2, below_r2, below_r3]);
+    let authority = finish_root_rotation(&home, now()).unwrap();
+    check(&leaves, &[&[&["R1"]], &[&["R2"]], &[&["R2"]], &[&["R3"]]]);
+
+    assert_eq!(authority.intermediate("I2").unwrap().issuer, "R2");
+    for unknown in ["I5", "", "../I1", "R1"] {
+        assert!(authority.intermediate(unknown).is_none());
+        assert!(authority.chains_above(unknown, now()).is_empty());
+    }
+}
+
+#[test]
 fn openssl_reads_the_encrypted_keys_and_the_root_key_kept_elsewhere() {
     if tool("openssl").is_none() {
         return;

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use tokio::task::JoinHandle;
 
 use super::super::asked::AskedIdentifier;
+use super::super::caa;
 use super::super::jws::Verified;
 use super::super::problem::Problem;
 use super::super::state::{
@@ -182,15 +183,16 @@ impl Service {
 
     /// Looks at a challenge, for as long as it takes, and writes down what was seen:
     /// a task of its own, since no client that leaves may stop it.
-    pub(super) fn look(self: &Arc<Self>, wanted: Validation) -> JoinHandle<()> {
+    ///
+    /// `account` is the account's URL, for CAA records that name it.
+    pub(super) fn look(self: &Arc<Self>, wanted: Validation, account: String) -> JoinHandle<()> {
         let service = Arc::clone(self);
         tokio::spawn(async move {
             // It is never closed.
             let Ok(_slot) = service.slots.acquire().await else {
                 return;
             };
-            let network = &*service.network;
-            let seen = validate(network, &service.settings.validation, &wanted).await;
+            let seen = service.validate(&wanted, &account).await;
             let kept = service
                 .blocking(move |service| {
                     service.conclude(&wanted, seen);
@@ -201,6 +203,18 @@ impl Service {
                 tracing::error!(%problem, "what became of a challenge could not be kept");
             }
         })
+    }
+
+    /// Whether the account controls the name, and its domain lets us issue.
+    async fn validate(&self, wanted: &Validation, account: &str) -> Result<(), Problem> {
+        let network = &*self.network;
+        validate(network, &self.settings.validation, wanted).await?;
+        let asked = caa::Asked {
+            identifier: &wanted.identifier,
+            account,
+            method: Some(wanted.kind),
+        };
+        caa::permits(network, &self.settings.caa_identities, &asked).await
     }
 
     fn conclude(&self, wanted: &Validation, seen: Result<(), Problem>) {

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use super::super::limits::{Counters, Key, Wait};
 use super::super::problem::Problem;
 use super::super::state::AccountId;
 use super::Limits;
@@ -12,42 +13,67 @@ use crate::identifier::Identifier;
 #[derive(Debug)]
 pub(super) struct Limiter {
     limits: Limits,
+    counters: Counters,
 }
 
 impl Limiter {
     pub(super) fn new(limits: Limits) -> Self {
-        Self { limits }
+        let counters = Counters::new();
+        Self { limits, counters }
     }
 
     /// One more account for whoever is at this address.
-    pub(super) fn account(&self, _from: IpAddr, _now: Timestamp) -> Result<(), Problem> {
-        let _ = &self.limits;
-        Ok(())
+    pub(super) fn account(&self, from: IpAddr, now: Timestamp) -> Result<(), Problem> {
+        let key = Key::Accounts(from.into());
+        let taken = self
+            .counters
+            .take(key, self.limits.accounts_per_address, now);
+        taken.map_err(|wait| too_many("accounts from this address", wait))
     }
 
     /// One more order of this account.
-    pub(super) fn order(&self, _account: &AccountId, _now: Timestamp) -> Result<(), Problem> {
-        Ok(())
+    pub(super) fn order(&self, account: &AccountId, now: Timestamp) -> Result<(), Problem> {
+        let key = Key::Orders(account.clone());
+        let taken = self.counters.take(key, self.limits.orders_per_account, now);
+        taken.map_err(|wait| too_many("orders of this account", wait))
     }
 
     /// Whether one more certificate may be had for this name.
-    pub(super) fn certificates(&self, _name: &Identifier, _now: Timestamp) -> Result<(), Problem> {
-        Ok(())
+    pub(super) fn certificates(&self, name: &Identifier, now: Timestamp) -> Result<(), Problem> {
+        let key = Key::Certificates(name.clone());
+        let limit = self.limits.certificates_per_name;
+        let room = self.counters.peek(&key, limit, now);
+        room.map_err(|wait| too_many(&format!("certificates for {name}"), wait))
     }
 
     /// A certificate was issued for this name.
-    pub(super) fn issued(&self, _name: &Identifier, _now: Timestamp) {}
+    pub(super) fn issued(&self, name: &Identifier, now: Timestamp) {
+        self.count(Key::Certificates(name.clone()), now);
+    }
 
     /// Whether this account may be wrong about this name once more.
     pub(super) fn may_fail(
         &self,
-        _account: &AccountId,
-        _name: &Identifier,
-        _now: Timestamp,
+        account: &AccountId,
+        name: &Identifier,
+        now: Timestamp,
     ) -> Result<(), Problem> {
-        Ok(())
+        let key = Key::Failures(account.clone(), name.clone());
+        let room = self.counters.peek(&key, self.limits.failures_per_name, now);
+        room.map_err(|wait| too_many(&format!("failed validations of {name}"), wait))
     }
 
     /// This account was wrong about this name.
-    pub(super) fn failed(&self, _account: &AccountId, _name: &Identifier, _now: Timestamp) {}
+    pub(super) fn failed(&self, account: &AccountId, name: &Identifier, now: Timestamp) {
+        self.count(Key::Failures(account.clone(), name.clone()), now);
+    }
+
+    /// What has happened is counted without a limit.
+    fn count(&self, key: Key, now: Timestamp) {
+        let _ = self.counters.take(key, u32::MAX, now);
+    }
+}
+
+fn too_many(what: &str, wait: Wait) -> Problem {
+    Problem::rate_limited(format!("too many {what} within an hour"), wait.0)
 }

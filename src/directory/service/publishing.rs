@@ -11,8 +11,6 @@ use super::Service;
 use super::answer::Answer;
 use crate::clock::Duration;
 use crate::finding::words::causes;
-use crate::pki::{CaError, crl};
-use crate::store::disk;
 
 /// How long a CRL is good for.
 const LIFE: Duration = Duration::days(7);
@@ -49,15 +47,10 @@ impl Service {
 
     /// Signs the CRLs when there are none, or when half of the life of one is gone.
     pub(super) fn refresh_lists(&self) {
-        match self.is_list_due() {
-            Ok(false) => {}
-            Ok(true) => {
-                self.publish_lists();
-            }
-            Err(error) => {
-                let error = causes(&error);
-                tracing::error!(error, "the CRLs cannot be read");
-            }
+        let now = self.clock.now();
+        let due = self.ca.authority().crls_due_at(now);
+        if due.is_some_and(|due| due <= now) {
+            self.publish_lists();
         }
     }
 
@@ -68,25 +61,6 @@ impl Service {
             tracing::error!(error, hint, "no fresh CRL could be signed");
         }
         signed.is_ok()
-    }
-
-    fn is_list_due(&self) -> Result<bool, CaError> {
-        let authority = self.ca.authority();
-        let now = self.clock.now();
-        for issuer in authority.intermediates() {
-            if issuer.certificate.not_after() <= now {
-                continue;
-            }
-            let dir = authority.paths().dir();
-            let status = crl::read_status(dir, &issuer.name, &issuer.certificate)?;
-            let half = |status: crl::CrlStatus| {
-                status.this_update + (status.next_update - status.this_update) / 2
-            };
-            if status.is_none_or(|status| half(status) <= now) {
-                return Ok(true);
-            }
-        }
-        Ok(false)
     }
 
     /// What lies at a path of the plain address.
@@ -100,18 +74,17 @@ impl Service {
         let authority = self.ca.authority();
         let named = |text: &str, suffix: &str| {
             let name = text.strip_suffix(suffix)?.to_owned();
-            let issuer = authority.intermediates().iter().find(|i| i.name == name);
-            issuer.cloned()
+            authority.intermediate(&name).cloned()
         };
         match path.strip_prefix('/').unwrap_or_default().split_once('/') {
             None if path == "/roots.pem" => Ok(self.roots()),
             Some(("crl", file)) => {
                 let issuer = named(file, ".crl").ok_or_else(nothing)?;
-                let list = crl::path(authority.paths().dir(), &issuer.name)
-                    .ok()
-                    .and_then(|path| disk::read_if_exists(&path).ok().flatten())
-                    .ok_or_else(nothing)?;
-                Ok(Answer::body(CRL, list))
+                let list = authority.crl(&issuer).inspect_err(|error| {
+                    tracing::error!(error = causes(error), "a CRL cannot be read");
+                });
+                let list = list.ok().flatten().ok_or_else(nothing)?;
+                Ok(Answer::body(CRL, list.der))
             }
             Some(("issuer", file)) => {
                 let issuer = named(file, ".crt").ok_or_else(nothing)?;

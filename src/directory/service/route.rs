@@ -56,8 +56,7 @@ impl Route {
             ("authz", [id]) => Self::Authorization(AuthorizationId::parse(id)?),
             ("challenge", [id]) => Self::Challenge(ChallengeId::parse(id)?),
             ("certificate", [id]) => Self::Certificate(OrderId::parse(id)?, 0),
-            ("certificate", [id, "1"]) => Self::Certificate(OrderId::parse(id)?, 1),
-            ("certificate", [id, "2"]) => Self::Certificate(OrderId::parse(id)?, 2),
+            ("certificate", [id, chain]) => Self::Certificate(OrderId::parse(id)?, nth(chain)?),
             _ => return None,
         })
     }
@@ -112,6 +111,14 @@ impl Route {
             Method::POST => self.is_signed(),
             _ => false,
         }
+    }
+}
+
+/// A chain besides the default: one digit, of which there is one way to write it.
+fn nth(text: &str) -> Option<usize> {
+    match text.as_bytes() {
+        [digit @ b'1'..=b'9'] => Some(usize::from(digit - b'0')),
+        _ => None,
     }
 }
 
@@ -232,7 +239,7 @@ mod tests {
             "/order/../directory",
             &format!("/order/{ID}/"),
             &format!("/order/{ID}/finalize/x"),
-            &format!("/certificate/{ID}/3"),
+            &format!("/certificate/{ID}/10"),
             &format!("/certificate/{ID}/0"),
             "/renewal-info",
             "/renewal-info/a/b",

@@ -44,7 +44,8 @@ impl Service {
             .blocking(|service| Ok(service.state.unfinished_challenges(service.clock.now())?))
             .await;
         for validation in found.unwrap_or_default() {
-            self.look(validation);
+            // Where the account is reached from outside is known once it asks again.
+            self.look(validation, String::new());
         }
     }
 

@@ -19,6 +19,7 @@ use tokio::net::TcpStream;
 use super::*;
 use crate::challenge::KeyAuthorization;
 use crate::clock::{ManualClock, Timestamp};
+use crate::directory::caa::CaaRecord;
 use crate::directory::jws::tests::{TestKey, jwk_of};
 use crate::directory::state::Trust;
 use crate::key::{KeyType, PrivateKey};
@@ -38,12 +39,17 @@ fn moment(text: &str) -> Timestamp {
 
 /// A network of TXT records alone.
 #[derive(Debug, Default)]
-struct Zone(Mutex<HashMap<String, Vec<String>>>);
+struct Zone(Mutex<HashMap<String, Vec<String>>>, Mutex<Option<String>>);
 
 impl Zone {
     fn set(&self, name: &str, text: String) {
         let mut zone = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         zone.insert(name.to_owned(), vec![text]);
+    }
+
+    /// Every name has a CAA record that lets this CA issue.
+    fn allow_only(&self, issuer: &str) {
+        *self.1.lock().unwrap() = Some(issuer.to_owned());
     }
 }
 
@@ -56,6 +62,16 @@ impl Network for Zone {
         let zone = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let found = zone.get(name.as_str()).cloned().unwrap_or_default();
         Box::pin(async { Ok(found) })
+    }
+
+    fn caa<'a>(&'a self, _: &'a DnsName) -> BoxFuture<'a, io::Result<Vec<CaaRecord>>> {
+        let record = |issuer: String| CaaRecord {
+            critical: false,
+            tag: "issue".to_owned(),
+            value: issuer.into_bytes(),
+        };
+        let issuer = self.1.lock().unwrap().clone();
+        Box::pin(async move { Ok(issuer.map(record).into_iter().collect()) })
     }
 
     fn dial(&self, _: SocketAddr) -> BoxFuture<'_, io::Result<TcpStream>> {

@@ -4,9 +4,11 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use hickory_proto::rr::rdata::CAA;
 use tokio::net::TcpStream;
 
 use super::Network;
+use crate::directory::caa::CaaRecord;
 use crate::identifier::DnsName;
 use crate::issuer::BoxFuture;
 use crate::net::dns::{Dns, DnsError, DomainName};
@@ -76,6 +78,19 @@ impl Network for SystemNetwork {
                 Err(_) => {}
             }
             Ok(texts)
+        })
+    }
+
+    fn caa<'a>(&'a self, name: &'a DnsName) -> BoxFuture<'a, io::Result<Vec<CaaRecord>>> {
+        Box::pin(async move {
+            let name = DomainName::parse(name.as_str()).map_err(failed)?;
+            let found = self.dns.caa(&name).await.map_err(failed)?;
+            let record = |caa: CAA| CaaRecord {
+                critical: caa.issuer_critical,
+                tag: caa.tag,
+                value: caa.value,
+            };
+            Ok(found.into_iter().map(record).collect())
         })
     }
 

@@ -5,7 +5,7 @@
 //! [`KEY_384`], with a wildcard address 127.0.0.1 and CNAMEs of every kind;
 //! `validation.test` takes TXT records from [`KEY_384`] and [`KEY_512`]; `lagging.test`
 //! takes them from [`KEY_256`] and has a second name server on 127.0.0.2, which nobody starts;
-//! `readonly.test` takes nothing. The root is empty, so that no question leaves this
+//! `readonly.test` takes nothing, and has CAA records. The root is empty, so that no question leaves this
 //! machine.
 
 use std::collections::BTreeSet;
@@ -134,7 +134,7 @@ fn configure(env: &TestEnv, address: SocketAddr, identity: &str) -> String {
             &format!("{ZONE_HEAD}@ NS ns2\nns2 A 127.0.0.2\n"),
             "grant key-256 zonesub TXT;",
         ),
-        ("readonly.test", ZONE_HEAD, ""),
+        ("readonly.test", &format!("{ZONE_HEAD}{CAA}"), ""),
         (".", ZONE_HEAD, ""),
     ] {
         let file = env.write(format!("dns/{}zone", zone.replace('.', "_")), text);
@@ -169,3 +169,9 @@ fn configure(env: &TestEnv, address: SocketAddr, identity: &str) -> String {
 }
 
 const ZONE_HEAD: &str = "$TTL 1\n@ SOA ns1 hostmaster 1 60 60 600 1\n@ NS ns1\nns1 A 127.0.0.1\n";
+
+/// Who may issue below `readonly.test`; nobody answers for `broken`.
+const CAA: &str = "caa CAA 0 issue \"ca.test; validationmethods=dns-01\"\n\
+    caa CAA 0 issuewild \";\"\ncaa-alias CNAME caa\n\
+    caa-strange CAA 0 issue \"ca.test\"\ncaa-strange CAA 128 future \"x\"\n\
+    broken NS ns.nowhere.\n";

@@ -474,3 +474,65 @@ async fn what_is_not_asked_for_rightly_is_refused_with_the_right_status() {
         assert_eq!(reply.status(), StatusCode::NOT_FOUND, "{path}");
     }
 }
+
+#[tokio::test]
+async fn limits_answer_429_and_say_when_to_come_back() {
+    let world = World::with(Settings {
+        limits: Limits {
+            accounts_per_address: 2,
+            orders_per_account: 4,
+            open_orders: 2,
+            failures_per_name: 1,
+            certificates_per_name: 1,
+            ..Limits::default()
+        },
+        ..settings()
+    })
+    .await;
+    let refused = |reply: Reply| {
+        assert_eq!(reply.status, StatusCode::TOO_MANY_REQUESTS, "{reply:?}");
+        assert_eq!(reply.problem(), "rateLimited");
+        reply.header("retry-after").parse::<u64>().unwrap()
+    };
+    let first = world.client().await;
+    let second = world.client().await;
+    let url = format!("{BASE}/new-account");
+    let third = TestKey::new(KeyType::P256);
+    assert!(refused(world.post(&url, &third, None, b"{}").await) > 60);
+    // Who has an account already is not held up.
+    let known = world.post(&url, &first.key, None, b"{}").await;
+    assert_eq!(known.status, StatusCode::OK);
+
+    let ask = |name: &str| json!({ "identifiers": [dns(name)] });
+    first.obtain(&["a.test"]).await;
+    assert!(refused(second.order(ask("a.test")).await) > 60, "per name");
+    let one = first.ordered(&["b.test"]).await;
+    first.ordered(&["c.test"]).await;
+    refused(first.order(ask("d.test")).await);
+    // One that is over makes room.
+    first.authorize(&one.1).await;
+    let key = PrivateKey::generate(KeyType::P256).unwrap();
+    first.finalize(&one.1, &csr_for(&key, &["b.test"])).await;
+    first.ordered(&["d.test"]).await;
+    let last = first.post(&first.kid, json!({})).await;
+    assert_eq!(last.status, StatusCode::OK, "reading costs nothing");
+
+    let mut challenges = Vec::new();
+    for _ in 0..2 {
+        let (_, order) = second.ordered(&["w.test"]).await;
+        let authz = order["authorizations"][0].as_str().unwrap();
+        let authz = second.fetch(authz).await.json();
+        let all = authz["challenges"].as_array().unwrap();
+        let dns01 = all.iter().find(|c| c["type"] == "dns-01").unwrap();
+        challenges.push(dns01["url"].as_str().unwrap().to_owned());
+    }
+    let failed = second.post(&challenges[0], json!({})).await;
+    assert_eq!(failed.at("status"), "invalid");
+    assert!(refused(second.post(&challenges[1], json!({})).await) > 60);
+    // An hour and a minute later all of it is forgotten.
+    world.clock.advance(Duration::minutes(62));
+    let fresh = second.post(&challenges[1], json!({})).await;
+    assert_eq!(fresh.at("status"), "invalid", "looked at");
+    second.ordered(&["a.test"]).await;
+    world.client().await;
+}

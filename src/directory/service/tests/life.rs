@@ -536,3 +536,29 @@ async fn many_at_once_get_a_certificate_each() {
     }
     assert_eq!(world.leaves(), 20);
 }
+
+#[tokio::test]
+async fn a_domain_that_forbids_it_gets_no_certificate() {
+    let world = World::with(Settings {
+        caa_identities: vec![DnsName::parse("ca.test").unwrap()],
+        ..settings()
+    })
+    .await;
+    let client = world.client().await;
+    for (issuer, want) in [("other.test", "invalid"), ("ca.test", "valid")] {
+        world.zone.allow_only(issuer);
+        let (_, order) = client.ordered(&["a.test"]).await;
+        let authz = order["authorizations"][0].as_str().unwrap();
+        let object = client.fetch(authz).await.json();
+        let challenges = object["challenges"].as_array().unwrap();
+        let dns01 = challenges.iter().find(|c| c["type"] == "dns-01").unwrap();
+        let answer = client.answer_to(dns01).dns_value();
+        world.zone.set("a.test", answer);
+        let seen = client.post(dns01["url"].as_str().unwrap(), json!({})).await;
+        assert_eq!(seen.at("status"), want, "{issuer}");
+        if want == "invalid" {
+            let kind = &seen.json()["error"]["type"];
+            assert_eq!(kind, "urn:ietf:params:acme:error:caa");
+        }
+    }
+}

@@ -36,6 +36,8 @@ mod ca_trust;
 #[cfg(feature = "acme")]
 mod challenge;
 mod cli;
+#[cfg(feature = "acme")]
+mod clients;
 mod crash;
 mod crl;
 mod csr;

@@ -8,6 +8,8 @@
 #[cfg(feature = "acme")]
 pub(crate) mod bind;
 pub(crate) mod client;
+#[cfg(feature = "acme")]
+pub(crate) mod directory;
 pub(crate) mod dns;
 #[cfg(feature = "acme")]
 pub(crate) mod fault;

@@ -177,8 +177,8 @@ fn serve(home: &Path, port: u16) -> Server {
             "--http=off",
             "--allow-loopback",
         ])
-        .args(["--permit=127.0.0.0/8", "--orders-per-hour=1000000"])
-        .arg("--certificates-per-hour=1000000")
+        .args(["--permit=127.0.0.0/8", "--max-orders-per-account=1000000"])
+        .arg("--max-certificates-per-name=1000000")
         .arg(format!("--http01-port={port}"))
         .arg("--home")
         .arg(home)

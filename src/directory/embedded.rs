@@ -24,9 +24,9 @@ use super::validate::{Network, Policy, SystemNetwork};
 use super::{Limits, OpenError, Permit, Profile, Service, Settings, Surroundings};
 use crate::acme::{HttpClient, OwnAnswers, OwnDirectory};
 use crate::challenge::ChallengeKind;
-use crate::clock::{Clock, Duration};
+use crate::clock::Clock;
 use crate::identifier::DnsName;
-use crate::issuer::{BoxFuture, IssueError, Usage};
+use crate::issuer::{BoxFuture, IssueError};
 use crate::key::Passphrase;
 use crate::net::http::HttpError;
 
@@ -89,7 +89,7 @@ fn settings(permit: Permit) -> Settings {
         require_eab: false,
         permit,
         challenges: ChallengeKind::ALL.to_vec(),
-        profiles: profiles(),
+        profiles: Profile::usual(Profile::DAYS),
         limits: Limits {
             accounts_per_address: NO_LIMIT,
             orders_per_account: NO_LIMIT,
@@ -107,28 +107,6 @@ fn settings(permit: Permit) -> Settings {
         publication: None,
         embedded: true,
     }
-}
-
-/// The same as those of a directory on the network, by their defaults.
-fn profiles() -> Vec<Profile> {
-    let profile = |name: &str, description: &str, lifetime, longest| Profile {
-        name: name.to_owned(),
-        description: description.to_owned(),
-        lifetime,
-        longest,
-        usage: Usage::Server,
-    };
-    let (week, quarter) = (Duration::days(7), Duration::days(90));
-    vec![
-        profile("default", "for servers, seven days", week, quarter),
-        profile("classic", "for servers, ninety days", quarter, quarter),
-        profile(
-            "shortlived",
-            "for servers, one day",
-            Duration::DAY,
-            Duration::DAY,
-        ),
-    ]
 }
 
 fn unusable(error: OpenError) -> IssueError {

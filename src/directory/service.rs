@@ -111,6 +111,35 @@ pub struct Profile {
     pub usage: Usage,
 }
 
+impl Profile {
+    /// Life of a certificate when neither the order nor the operator says anything, in
+    /// days: whatever asks by ACME renews by itself.
+    pub const DAYS: u32 = 7;
+    /// The longest life that an order may ask for, in days.
+    const LONGEST_DAYS: u32 = 90;
+
+    /// What can be ordered; without a choice certificates live `days` days.
+    pub fn usual(days: u32) -> Vec<Self> {
+        let profile = |name: &str, description: &str, days: u32, longest: u32| Self {
+            name: name.to_owned(),
+            description: description.to_owned(),
+            lifetime: Duration::days(days.into()),
+            longest: Duration::days(longest.into()),
+            usage: Usage::Server,
+        };
+        let lasting = match days {
+            1 => "1 day".to_owned(),
+            days => format!("{days} days"),
+        };
+        let first = format!("{lasting} unless the order says when it ends");
+        vec![
+            profile("default", &first, days, days.max(Self::LONGEST_DAYS)),
+            profile("classic", "90 days", 90, 90),
+            profile("shortlived", "1 day", 1, 1),
+        ]
+    }
+}
+
 /// How much the directory does for whom.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
@@ -302,7 +331,10 @@ impl Service {
             ca,
             _alone: alone,
         };
-        if !service.settings.embedded {
+        if service.settings.embedded {
+            // Nobody tends it.
+            service.sweep();
+        } else {
             service.recover()?;
         }
         Ok(Arc::new(service))

@@ -99,6 +99,12 @@ impl State {
         Ok(held.ledger.revoke(serial, reason, now)?)
     }
 
+    /// Forgets certificates that expired before `moment`, as [`Ledger::sweep`] does, and
+    /// says how many.
+    pub fn sweep_certificates(&self, moment: Timestamp) -> Result<u64, StateError> {
+        Ok(self.held().ledger.sweep(moment)?)
+    }
+
     fn held(&self) -> MutexGuard<'_, Held> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

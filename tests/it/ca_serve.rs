@@ -1,6 +1,7 @@
 //! `certmint ca serve`: how the private ACME directory starts, is looked after and ends.
 
 mod issuing;
+mod kills;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};

@@ -14,9 +14,12 @@ use crate::finding::words::causes;
 const ROUND: Wait = Wait::from_secs(3600);
 /// How long what is over is kept, so that people can look why.
 const KEPT: Duration = Duration::days(7);
+/// How long a certificate stays in the inventory after it has expired.
+const REMEMBERED: Duration = Duration::days(400);
 
 impl Service {
-    /// Looks after what the directory keeps until `stop`.
+    /// Looks after what the directory keeps until `stop`. Not for an embedded one: what
+    /// it would find unfinished is another's.
     pub async fn tend(self: Arc<Self>, stop: CancellationToken) {
         let work = async {
             self.look_again().await;
@@ -24,9 +27,7 @@ impl Service {
                 let round = self
                     .blocking(|service| {
                         service.sweep();
-                        if !service.settings.embedded {
-                            service.refresh_lists();
-                        }
+                        service.refresh_lists();
                         Ok(())
                     })
                     .await;
@@ -49,13 +50,22 @@ impl Service {
         }
     }
 
-    fn sweep(&self) {
-        match self.state.sweep(self.clock.now() - KEPT) {
-            Ok(0) => {}
-            Ok(orders) => tracing::debug!(orders, "forgot orders that are over"),
+    /// Forgets what is over: orders soon, certificates after a year.
+    pub(super) fn sweep(&self) {
+        let now = self.clock.now();
+        let orders = self.state.sweep(now - KEPT);
+        let swept = orders.and_then(|orders| {
+            let certificates = self.state.sweep_certificates(now - REMEMBERED)?;
+            Ok((orders, certificates))
+        });
+        match swept {
+            Ok((0, 0)) => {}
+            Ok((orders, certificates)) => {
+                tracing::debug!(orders, certificates, "forgot what is over");
+            }
             Err(error) => {
                 let error = causes(&error);
-                tracing::error!(error, "orders that are over could not be forgotten");
+                tracing::error!(error, "what is over could not be forgotten");
             }
         }
     }

@@ -109,16 +109,6 @@ struct World {
     service: Arc<Service>,
 }
 
-fn days(name: &str, lifetime: i64, longest: i64) -> Profile {
-    Profile {
-        name: name.to_owned(),
-        description: format!("{lifetime} days"),
-        lifetime: Duration::days(lifetime),
-        longest: Duration::days(longest),
-        usage: Usage::Server,
-    }
-}
-
 fn settings() -> Settings {
     Settings {
         public_url: None,
@@ -128,7 +118,7 @@ fn settings() -> Settings {
         require_eab: false,
         permit: Permit::Any,
         challenges: ChallengeKind::ALL.to_vec(),
-        profiles: vec![days("default", 7, 90), days("classic", 90, 90)],
+        profiles: Profile::usual(7),
         limits: Limits::default(),
         validation: Policy {
             pauses: Vec::new(),

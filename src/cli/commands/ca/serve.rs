@@ -12,7 +12,6 @@ use crate::cli::commands::serve::{run as serve, serving};
 use crate::cli::report::{CliError, Exit, Printer};
 use crate::cli::resolve::Context;
 use crate::cli::site::settings_without_content;
-use crate::clock::Duration;
 use crate::directory::validate::Policy;
 use crate::directory::{Limits, Permit, Profile, Settings};
 use crate::finding::words;
@@ -54,7 +53,7 @@ pub(super) fn run(
         caa_identities: args.said.caa_identity,
         require_eab: args.policy.require_eab,
         challenges: ChallengeKind::ALL.to_vec(),
-        profiles: profiles(args.policy.days),
+        profiles: Profile::usual(args.policy.days),
         limits: limits(&args.quotas),
         validation: Policy {
             http_port: args.validation.http01_port,
@@ -178,37 +177,6 @@ fn publication(
     };
     let publication = Publication::try_from(url);
     publication.map(Some).map_err(CliError::failed)
-}
-
-/// The longest life that an order may ask for in the profile `default`, in days.
-const LONGEST_DAYS: u32 = 90;
-
-/// What can be ordered; a client that does not choose gets the first.
-fn profiles(days: u32) -> Vec<Profile> {
-    let profile = |name: &str, description: &str, days: u32, longest: u32| Profile {
-        name: name.to_owned(),
-        description: description.to_owned(),
-        lifetime: Duration::days(i64::from(days)),
-        longest: Duration::days(i64::from(longest)),
-        usage: Usage::Server,
-    };
-    vec![
-        profile(
-            "default",
-            &format!("{} unless the order says when it ends", lasting(days)),
-            days,
-            days.max(LONGEST_DAYS),
-        ),
-        profile("classic", "90 days", 90, 90),
-        profile("shortlived", "1 day", 1, 1),
-    ]
-}
-
-fn lasting(days: u32) -> String {
-    match days {
-        1 => "1 day".to_owned(),
-        days => format!("{days} days"),
-    }
 }
 
 fn limits(args: &QuotaArgs) -> Limits {

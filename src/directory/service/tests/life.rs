@@ -100,7 +100,11 @@ async fn the_directory_tells_what_there_is() {
                 "website": "https://ca.test/",
                 "caaIdentities": ["ca.test"],
                 "externalAccountRequired": true,
-                "profiles": { "default": "7 days", "classic": "90 days" }
+                "profiles": {
+                    "default": "7 days unless the order says when it ends",
+                    "classic": "90 days",
+                    "shortlived": "1 day"
+                }
             }
         })
     );

@@ -67,6 +67,8 @@ Register-ArgumentCompleter -Native -CommandName 'certmint' -ScriptBlock {
             [CompletionResult]::new('crl', 'crl', [CompletionResultType]::ParameterValue, 'Sign a fresh CRL')
             [CompletionResult]::new('rotate', 'rotate', [CompletionResultType]::ParameterValue, 'Replace the intermediate or the root, without breaking clients')
             [CompletionResult]::new('trust', 'trust', [CompletionResultType]::ParameterValue, 'Install the root where programs look for trusted roots')
+            [CompletionResult]::new('serve', 'serve', [CompletionResultType]::ParameterValue, 'Be an ACME server: whoever shows control over permitted names obtains certificates')
+            [CompletionResult]::new('eab', 'eab', [CompletionResultType]::ParameterValue, 'External account keys, by which the ACME server knows whom it serves')
             [CompletionResult]::new('backup', 'backup', [CompletionResultType]::ParameterValue, 'Copy the CA and its certificates into one archive, while it runs')
             [CompletionResult]::new('restore', 'restore', [CompletionResultType]::ParameterValue, 'Bring a CA back from an archive')
             break
@@ -343,6 +345,125 @@ Register-ArgumentCompleter -Native -CommandName 'certmint' -ScriptBlock {
             [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
             break
         }
+        'certmint;ca;serve' {
+            [CompletionResult]::new('--https', '--https', [CompletionResultType]::ParameterName, 'Address to answer ACME clients on, at /directory; port 0 takes a free one [env: CERTMINT_CA_SERVE_HTTPS]')
+            [CompletionResult]::new('--http', '--http', [CompletionResultType]::ParameterName, 'Address to publish the CRLs, the issuers'' certificates and the roots on; or `off` [env: CERTMINT_CA_SERVE_HTTP]')
+            [CompletionResult]::new('--passphrase-file', '--passphrase-file', [CompletionResultType]::ParameterName, 'Passphrase of the CA''s intermediate key: FILE''s first line; `-` is standard input, a descriptor is /dev/fd/N; asked for on a terminal when not given [env: CERTMINT_CA_SERVE_PASSPHRASE_FILE]')
+            [CompletionResult]::new('--permit', '--permit', [CompletionResultType]::ParameterName, 'Issue for these domains, with all below them, and address ranges, within the CA''s own constraints; repeatable or with commas [default: the CA''s own constraints] [env: CERTMINT_CA_SERVE_PERMIT]')
+            [CompletionResult]::new('--days', '--days', [CompletionResultType]::ParameterName, 'Life of a certificate in days when its order says nothing (profile `default`) [env: CERTMINT_CA_SERVE_DAYS]')
+            [CompletionResult]::new('--public-url', '--public-url', [CompletionResultType]::ParameterName, 'What its URLs begin with, when clients reach it in another way than it is served [default: https and the host that the client asks for] [env: CERTMINT_CA_SERVE_PUBLIC_URL]')
+            [CompletionResult]::new('--publish-url', '--publish-url', [CompletionResultType]::ParameterName, 'Where clients of certificates find the CRLs and the issuers, in certificates that live over 7 days [default: http, the first NAME and the port of --http] [env: CERTMINT_CA_SERVE_PUBLISH_URL]')
+            [CompletionResult]::new('--terms-of-service', '--terms-of-service', [CompletionResultType]::ParameterName, 'Terms of service that accounts have to agree to [env: CERTMINT_CA_SERVE_TERMS_OF_SERVICE]')
+            [CompletionResult]::new('--website', '--website', [CompletionResultType]::ParameterName, 'A page about this CA [env: CERTMINT_CA_SERVE_WEBSITE]')
+            [CompletionResult]::new('--caa-identity', '--caa-identity', [CompletionResultType]::ParameterName, 'Name of this CA in CAA records, which are looked at then; repeatable or with commas [env: CERTMINT_CA_SERVE_CAA_IDENTITY]')
+            [CompletionResult]::new('--http01-port', '--http01-port', [CompletionResultType]::ParameterName, 'Port to look at http-01 on [env: CERTMINT_CA_SERVE_HTTP01_PORT]')
+            [CompletionResult]::new('--tls-alpn01-port', '--tls-alpn01-port', [CompletionResultType]::ParameterName, 'Port to look at tls-alpn-01 on [env: CERTMINT_CA_SERVE_TLS_ALPN01_PORT]')
+            [CompletionResult]::new('--dns-server', '--dns-server', [CompletionResultType]::ParameterName, 'Name server to ask [default: the system''s] [env: CERTMINT_CA_SERVE_DNS_SERVER]')
+            [CompletionResult]::new('--max-accounts-per-client', '--max-accounts-per-client', [CompletionResultType]::ParameterName, 'New accounts of one client (an IPv4 address, an IPv6 /64) in an hour; more are answered with 429 [default: 100] [env: CERTMINT_CA_SERVE_MAX_ACCOUNTS_PER_CLIENT]')
+            [CompletionResult]::new('--max-orders-per-account', '--max-orders-per-account', [CompletionResultType]::ParameterName, 'New orders of one account in an hour [default: 1000] [env: CERTMINT_CA_SERVE_MAX_ORDERS_PER_ACCOUNT]')
+            [CompletionResult]::new('--max-open-orders', '--max-open-orders', [CompletionResultType]::ParameterName, 'Unfinished orders of one account [default: 300] [env: CERTMINT_CA_SERVE_MAX_OPEN_ORDERS]')
+            [CompletionResult]::new('--max-failures-per-name', '--max-failures-per-name', [CompletionResultType]::ParameterName, 'Failed validations of one account and name in an hour [default: 20] [env: CERTMINT_CA_SERVE_MAX_FAILURES_PER_NAME]')
+            [CompletionResult]::new('--max-certificates-per-name', '--max-certificates-per-name', [CompletionResultType]::ParameterName, 'Certificates for one name in an hour [default: 100] [env: CERTMINT_CA_SERVE_MAX_CERTIFICATES_PER_NAME]')
+            [CompletionResult]::new('--max-validations', '--max-validations', [CompletionResultType]::ParameterName, 'Validations at the same time [default: 256] [env: CERTMINT_CA_SERVE_MAX_VALIDATIONS]')
+            [CompletionResult]::new('--proxy-protocol-from', '--proxy-protocol-from', [CompletionResultType]::ParameterName, 'Require the PROXY protocol (version 1 or 2) of load balancers in this network, and believe it; repeatable or with commas [env: CERTMINT_CA_SERVE_PROXY_PROTOCOL_FROM]')
+            [CompletionResult]::new('--max-body', '--max-body', [CompletionResultType]::ParameterName, 'Longest body of a request, such as 100MiB; a longer one is answered with 413 [default: 100MiB] [env: CERTMINT_CA_SERVE_MAX_BODY]')
+            [CompletionResult]::new('--rate-limit', '--rate-limit', [CompletionResultType]::ParameterName, 'Requests of one client (an IPv4 address, an IPv6 /64), such as `50/s burst 100`; more are answered with 429 [default: no limit] [env: CERTMINT_CA_SERVE_RATE_LIMIT]')
+            [CompletionResult]::new('--max-connections', '--max-connections', [CompletionResultType]::ParameterName, 'Connections at the same time; more wait [default: 16384] [env: CERTMINT_CA_SERVE_MAX_CONNECTIONS]')
+            [CompletionResult]::new('--max-connections-per-client', '--max-connections-per-client', [CompletionResultType]::ParameterName, 'Connections at the same time of one client; more are closed [default: 4096] [env: CERTMINT_CA_SERVE_MAX_CONNECTIONS_PER_CLIENT]')
+            [CompletionResult]::new('--header-timeout', '--header-timeout', [CompletionResultType]::ParameterName, 'For the header of a request [default: 10s] [env: CERTMINT_CA_SERVE_HEADER_TIMEOUT]')
+            [CompletionResult]::new('--idle-timeout', '--idle-timeout', [CompletionResultType]::ParameterName, 'For a connection without a request [default: 60s] [env: CERTMINT_CA_SERVE_IDLE_TIMEOUT]')
+            [CompletionResult]::new('--stall-timeout', '--stall-timeout', [CompletionResultType]::ParameterName, 'For a transfer that stands still [default: 60s] [env: CERTMINT_CA_SERVE_STALL_TIMEOUT]')
+            [CompletionResult]::new('--drain-timeout', '--drain-timeout', [CompletionResultType]::ParameterName, 'For requests in flight when the server stops [default: 30s] [env: CERTMINT_CA_SERVE_DRAIN_TIMEOUT]')
+            [CompletionResult]::new('--handshake-timeout', '--handshake-timeout', [CompletionResultType]::ParameterName, 'For the TLS handshake [default: 10s] [env: CERTMINT_CA_SERVE_HANDSHAKE_TIMEOUT]')
+            [CompletionResult]::new('--hsts', '--hsts', [CompletionResultType]::ParameterName, 'Tell clients to use https alone for this long: `365d`, or `365d include-subdomains` [env: CERTMINT_CA_SERVE_HSTS]')
+            [CompletionResult]::new('--client-auth', '--client-auth', [CompletionResultType]::ParameterName, 'How clients show who they are [default: they need not] [env: CERTMINT_CA_SERVE_CLIENT_AUTH]')
+            [CompletionResult]::new('--client-ca', '--client-ca', [CompletionResultType]::ParameterName, 'Authorities whose client certificates are taken, PEM [env: CERTMINT_CA_SERVE_CLIENT_CA]')
+            [CompletionResult]::new('--crl', '--crl', [CompletionResultType]::ParameterName, 'Revocation list of such an authority, PEM or DER; repeatable [env: CERTMINT_CA_SERVE_CRL]')
+            [CompletionResult]::new('--allow-fingerprint', '--allow-fingerprint', [CompletionResultType]::ParameterName, 'A client''s certificate (`SHA256:…`) or raw public key (`ed25519:…`); repeatable or with commas [env: CERTMINT_CA_SERVE_ALLOW_FINGERPRINT]')
+            [CompletionResult]::new('--admin', '--admin', [CompletionResultType]::ParameterName, 'Address that answers /health, /ready and /metrics in plain http; or `off` [default: off] [env: CERTMINT_CA_SERVE_ADMIN]')
+            [CompletionResult]::new('--admin-socket', '--admin-socket', [CompletionResultType]::ParameterName, 'Unix socket for those who may reload it and ask how it is [env: CERTMINT_CA_SERVE_ADMIN_SOCKET]')
+            [CompletionResult]::new('--access-log', '--access-log', [CompletionResultType]::ParameterName, 'Write a line for each request to `stdout`, `stderr` or a file [env: CERTMINT_CA_SERVE_ACCESS_LOG]')
+            [CompletionResult]::new('--events', '--events', [CompletionResultType]::ParameterName, 'Write a line of JSON for each event to `stdout`, `stderr` or a file [env: CERTMINT_CA_SERVE_EVENTS]')
+            [CompletionResult]::new('--user', '--user', [CompletionResultType]::ParameterName, 'Go on as this user once the ports are bound [env: CERTMINT_CA_SERVE_USER]')
+            [CompletionResult]::new('--home', '--home', [CompletionResultType]::ParameterName, 'State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]')
+            [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to use colour; NO_COLOR is honoured [env: CERTMINT_COLOR]')
+            [CompletionResult]::new('--log-format', '--log-format', [CompletionResultType]::ParameterName, 'How messages of long-running commands look [env: CERTMINT_LOG_FORMAT]')
+            [CompletionResult]::new('--permit-any', '--permit-any', [CompletionResultType]::ParameterName, 'Issue for any name over which control is shown, although the CA has no constraints [env: CERTMINT_CA_SERVE_PERMIT_ANY]')
+            [CompletionResult]::new('--require-eab', '--require-eab', [CompletionResultType]::ParameterName, 'Serve only accounts that are bound to a key of `ca eab add` [env: CERTMINT_CA_SERVE_REQUIRE_EAB]')
+            [CompletionResult]::new('--allow-loopback', '--allow-loopback', [CompletionResultType]::ParameterName, 'Connect to loopback and link-local addresses as well [env: CERTMINT_CA_SERVE_ALLOW_LOOPBACK]')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Say only what went wrong [env: CERTMINT_QUIET]')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Say only what went wrong [env: CERTMINT_QUIET]')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Say more; twice for everything')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Say more; twice for everything')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            break
+        }
+        'certmint;ca;eab' {
+            [CompletionResult]::new('--home', '--home', [CompletionResultType]::ParameterName, 'State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]')
+            [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to use colour; NO_COLOR is honoured [env: CERTMINT_COLOR]')
+            [CompletionResult]::new('--log-format', '--log-format', [CompletionResultType]::ParameterName, 'How messages of long-running commands look [env: CERTMINT_LOG_FORMAT]')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Say only what went wrong [env: CERTMINT_QUIET]')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Say only what went wrong [env: CERTMINT_QUIET]')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Say more; twice for everything')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Say more; twice for everything')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('add', 'add', [CompletionResultType]::ParameterValue, 'Make a key, and show it once')
+            [CompletionResult]::new('list', 'list', [CompletionResultType]::ParameterValue, 'List the keys, without their secrets')
+            [CompletionResult]::new('remove', 'remove', [CompletionResultType]::ParameterValue, 'Revoke a key: it binds no account, and the one that it binds may order no more')
+            break
+        }
+        'certmint;ca;eab;add' {
+            [CompletionResult]::new('--permit', '--permit', [CompletionResultType]::ParameterName, 'The account may order for these domains, with all below them, and address ranges; repeatable or with commas [default: what the directory issues to others] [env: CERTMINT_CA_EAB_ADD_PERMIT]')
+            [CompletionResult]::new('--home', '--home', [CompletionResultType]::ParameterName, 'State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]')
+            [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to use colour; NO_COLOR is honoured [env: CERTMINT_COLOR]')
+            [CompletionResult]::new('--log-format', '--log-format', [CompletionResultType]::ParameterName, 'How messages of long-running commands look [env: CERTMINT_LOG_FORMAT]')
+            [CompletionResult]::new('--skip-validation', '--skip-validation', [CompletionResultType]::ParameterName, 'Believe the account that it controls these names, for machines that the directory cannot reach [env: CERTMINT_CA_EAB_ADD_SKIP_VALIDATION]')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print the key as JSON [env: CERTMINT_CA_EAB_ADD_JSON]')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Say only what went wrong [env: CERTMINT_QUIET]')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Say only what went wrong [env: CERTMINT_QUIET]')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Say more; twice for everything')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Say more; twice for everything')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            break
+        }
+        'certmint;ca;eab;list' {
+            [CompletionResult]::new('--home', '--home', [CompletionResultType]::ParameterName, 'State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]')
+            [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to use colour; NO_COLOR is honoured [env: CERTMINT_COLOR]')
+            [CompletionResult]::new('--log-format', '--log-format', [CompletionResultType]::ParameterName, 'How messages of long-running commands look [env: CERTMINT_LOG_FORMAT]')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print the list as JSON [env: CERTMINT_CA_EAB_LIST_JSON]')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Say only what went wrong [env: CERTMINT_QUIET]')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Say only what went wrong [env: CERTMINT_QUIET]')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Say more; twice for everything')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Say more; twice for everything')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            break
+        }
+        'certmint;ca;eab;remove' {
+            [CompletionResult]::new('--home', '--home', [CompletionResultType]::ParameterName, 'State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]')
+            [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to use colour; NO_COLOR is honoured [env: CERTMINT_COLOR]')
+            [CompletionResult]::new('--log-format', '--log-format', [CompletionResultType]::ParameterName, 'How messages of long-running commands look [env: CERTMINT_LOG_FORMAT]')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Say only what went wrong [env: CERTMINT_QUIET]')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Say only what went wrong [env: CERTMINT_QUIET]')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Say more; twice for everything')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Say more; twice for everything')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            break
+        }
         'certmint;ca;backup' {
             [CompletionResult]::new('--home', '--home', [CompletionResultType]::ParameterName, 'State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to use colour; NO_COLOR is honoured [env: CERTMINT_COLOR]')
@@ -392,7 +513,8 @@ Register-ArgumentCompleter -Native -CommandName 'certmint' -ScriptBlock {
         'certmint;acme;issue' {
             [CompletionResult]::new('--from', '--from', [CompletionResultType]::ParameterName, 'Obtain one certificate for each line of FILE, several at a time: `name[,name…]`; `-` is standard input [env: CERTMINT_ACME_ISSUE_FROM]')
             [CompletionResult]::new('--csr', '--csr', [CompletionResultType]::ParameterName, 'Obtain a certificate for the names and the key of a signing request, PEM or DER; it is printed or written to --out, and not renewed [env: CERTMINT_ACME_ISSUE_CSR]')
-            [CompletionResult]::new('--directory', '--directory', [CompletionResultType]::ParameterName, 'The CA: letsencrypt, letsencrypt-staging, zerossl, google, or the https URL of its directory; without it, the one that NAME''s certificate came from, as it was asked then [env: CERTMINT_ACME_ISSUE_DIRECTORY]')
+            [CompletionResult]::new('--passphrase-file', '--passphrase-file', [CompletionResultType]::ParameterName, 'Passphrase of the CA''s intermediate key: FILE''s first line; `-` is standard input, a descriptor is /dev/fd/N; asked for on a terminal when not given [env: CERTMINT_ACME_ISSUE_PASSPHRASE_FILE]')
+            [CompletionResult]::new('--directory', '--directory', [CompletionResultType]::ParameterName, 'The CA: letsencrypt, letsencrypt-staging, zerossl, google, private (this machine''s own), or the https URL of its directory; without it, the one that NAME''s certificate came from, as it was asked then [env: CERTMINT_ACME_ISSUE_DIRECTORY]')
             [CompletionResult]::new('--ca-file', '--ca-file', [CompletionResultType]::ParameterName, 'Trust the directory''s own TLS by the roots in FILE, instead of the system''s [env: CERTMINT_ACME_ISSUE_CA_FILE]')
             [CompletionResult]::new('--fallback', '--fallback', [CompletionResultType]::ParameterName, 'A second CA, asked when the first issues nothing [env: CERTMINT_ACME_ISSUE_FALLBACK]')
             [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'One of the CA''s profiles [env: CERTMINT_ACME_ISSUE_PROFILE]')
@@ -401,8 +523,8 @@ Register-ArgumentCompleter -Native -CommandName 'certmint' -ScriptBlock {
             [CompletionResult]::new('--eab-kid', '--eab-kid', [CompletionResultType]::ParameterName, 'Key id of the external account that the CA requires [env: CERTMINT_ACME_ISSUE_EAB_KID]')
             [CompletionResult]::new('--eab-hmac-file', '--eab-hmac-file', [CompletionResultType]::ParameterName, 'File with the external account''s HMAC key in base64url, readable by its owner alone [env: CERTMINT_ACME_ISSUE_EAB_HMAC_FILE]')
             [CompletionResult]::new('--challenge', '--challenge', [CompletionResultType]::ParameterName, 'http-01, tls-alpn-01 or dns-01 [default: what the other settings here are for, else tls-alpn-01 and then http-01] [env: CERTMINT_ACME_ISSUE_CHALLENGE]')
-            [CompletionResult]::new('--http', '--http', [CompletionResultType]::ParameterName, 'Answer http-01 here [default: [::]:80] [env: CERTMINT_ACME_ISSUE_HTTP]')
-            [CompletionResult]::new('--https', '--https', [CompletionResultType]::ParameterName, 'Answer tls-alpn-01 here [default: [::]:443] [env: CERTMINT_ACME_ISSUE_HTTPS]')
+            [CompletionResult]::new('--http', '--http', [CompletionResultType]::ParameterName, 'Answer http-01 here [default: [::]:80; the private CA looks at any port of this machine] [env: CERTMINT_ACME_ISSUE_HTTP]')
+            [CompletionResult]::new('--https', '--https', [CompletionResultType]::ParameterName, 'Answer tls-alpn-01 here [default: [::]:443; the private CA looks at any port of this machine] [env: CERTMINT_ACME_ISSUE_HTTPS]')
             [CompletionResult]::new('--webroot', '--webroot', [CompletionResultType]::ParameterName, 'Leave answering http-01 to the web server that serves the files in DIR [env: CERTMINT_ACME_ISSUE_WEBROOT]')
             [CompletionResult]::new('--dns', '--dns', [CompletionResultType]::ParameterName, 'Show control by dns-01 with the table `[dns.CREDENTIAL]` of --dns-file [env: CERTMINT_ACME_ISSUE_DNS]')
             [CompletionResult]::new('--dns-file', '--dns-file', [CompletionResultType]::ParameterName, 'File with DNS credentials: tables `[dns.NAME]` with `provider = "rfc2136"`, say; if it has only one, --dns can be left out [env: CERTMINT_ACME_ISSUE_DNS_FILE]')
@@ -451,8 +573,9 @@ Register-ArgumentCompleter -Native -CommandName 'certmint' -ScriptBlock {
             break
         }
         'certmint;acme;account;show' {
-            [CompletionResult]::new('--directory', '--directory', [CompletionResultType]::ParameterName, 'The CA: letsencrypt, letsencrypt-staging, zerossl, google, or the https URL of its directory [env: CERTMINT_ACME_ACCOUNT_SHOW_DIRECTORY]')
+            [CompletionResult]::new('--directory', '--directory', [CompletionResultType]::ParameterName, 'The CA: letsencrypt, letsencrypt-staging, zerossl, google, private (this machine''s own), or the https URL of its directory [env: CERTMINT_ACME_ACCOUNT_SHOW_DIRECTORY]')
             [CompletionResult]::new('--ca-file', '--ca-file', [CompletionResultType]::ParameterName, 'Trust the directory''s own TLS by the roots in FILE [default: those that certificates from there were obtained with, else the system''s] [env: CERTMINT_ACME_ACCOUNT_SHOW_CA_FILE]')
+            [CompletionResult]::new('--passphrase-file', '--passphrase-file', [CompletionResultType]::ParameterName, 'Passphrase of the CA''s intermediate key: FILE''s first line; `-` is standard input, a descriptor is /dev/fd/N; asked for on a terminal when not given [env: CERTMINT_ACME_ACCOUNT_SHOW_PASSPHRASE_FILE]')
             [CompletionResult]::new('--home', '--home', [CompletionResultType]::ParameterName, 'State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to use colour; NO_COLOR is honoured [env: CERTMINT_COLOR]')
             [CompletionResult]::new('--log-format', '--log-format', [CompletionResultType]::ParameterName, 'How messages of long-running commands look [env: CERTMINT_LOG_FORMAT]')
@@ -468,8 +591,9 @@ Register-ArgumentCompleter -Native -CommandName 'certmint' -ScriptBlock {
             break
         }
         'certmint;acme;account;register' {
-            [CompletionResult]::new('--directory', '--directory', [CompletionResultType]::ParameterName, 'The CA: letsencrypt, letsencrypt-staging, zerossl, google, or the https URL of its directory [env: CERTMINT_ACME_ACCOUNT_REGISTER_DIRECTORY]')
+            [CompletionResult]::new('--directory', '--directory', [CompletionResultType]::ParameterName, 'The CA: letsencrypt, letsencrypt-staging, zerossl, google, private (this machine''s own), or the https URL of its directory [env: CERTMINT_ACME_ACCOUNT_REGISTER_DIRECTORY]')
             [CompletionResult]::new('--ca-file', '--ca-file', [CompletionResultType]::ParameterName, 'Trust the directory''s own TLS by the roots in FILE [default: those that certificates from there were obtained with, else the system''s] [env: CERTMINT_ACME_ACCOUNT_REGISTER_CA_FILE]')
+            [CompletionResult]::new('--passphrase-file', '--passphrase-file', [CompletionResultType]::ParameterName, 'Passphrase of the CA''s intermediate key: FILE''s first line; `-` is standard input, a descriptor is /dev/fd/N; asked for on a terminal when not given [env: CERTMINT_ACME_ACCOUNT_REGISTER_PASSPHRASE_FILE]')
             [CompletionResult]::new('--email', '--email', [CompletionResultType]::ParameterName, 'Where the CA may write to; repeatable or with commas [env: CERTMINT_ACME_ACCOUNT_REGISTER_EMAIL]')
             [CompletionResult]::new('--eab-kid', '--eab-kid', [CompletionResultType]::ParameterName, 'Key id of the external account that the CA requires [env: CERTMINT_ACME_ACCOUNT_REGISTER_EAB_KID]')
             [CompletionResult]::new('--eab-hmac-file', '--eab-hmac-file', [CompletionResultType]::ParameterName, 'File with the external account''s HMAC key in base64url, readable by its owner alone [env: CERTMINT_ACME_ACCOUNT_REGISTER_EAB_HMAC_FILE]')
@@ -489,8 +613,9 @@ Register-ArgumentCompleter -Native -CommandName 'certmint' -ScriptBlock {
             break
         }
         'certmint;acme;account;contact' {
-            [CompletionResult]::new('--directory', '--directory', [CompletionResultType]::ParameterName, 'The CA: letsencrypt, letsencrypt-staging, zerossl, google, or the https URL of its directory [env: CERTMINT_ACME_ACCOUNT_CONTACT_DIRECTORY]')
+            [CompletionResult]::new('--directory', '--directory', [CompletionResultType]::ParameterName, 'The CA: letsencrypt, letsencrypt-staging, zerossl, google, private (this machine''s own), or the https URL of its directory [env: CERTMINT_ACME_ACCOUNT_CONTACT_DIRECTORY]')
             [CompletionResult]::new('--ca-file', '--ca-file', [CompletionResultType]::ParameterName, 'Trust the directory''s own TLS by the roots in FILE [default: those that certificates from there were obtained with, else the system''s] [env: CERTMINT_ACME_ACCOUNT_CONTACT_CA_FILE]')
+            [CompletionResult]::new('--passphrase-file', '--passphrase-file', [CompletionResultType]::ParameterName, 'Passphrase of the CA''s intermediate key: FILE''s first line; `-` is standard input, a descriptor is /dev/fd/N; asked for on a terminal when not given [env: CERTMINT_ACME_ACCOUNT_CONTACT_PASSPHRASE_FILE]')
             [CompletionResult]::new('--home', '--home', [CompletionResultType]::ParameterName, 'State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to use colour; NO_COLOR is honoured [env: CERTMINT_COLOR]')
             [CompletionResult]::new('--log-format', '--log-format', [CompletionResultType]::ParameterName, 'How messages of long-running commands look [env: CERTMINT_LOG_FORMAT]')
@@ -507,8 +632,9 @@ Register-ArgumentCompleter -Native -CommandName 'certmint' -ScriptBlock {
             break
         }
         'certmint;acme;account;rollover' {
-            [CompletionResult]::new('--directory', '--directory', [CompletionResultType]::ParameterName, 'The CA: letsencrypt, letsencrypt-staging, zerossl, google, or the https URL of its directory [env: CERTMINT_ACME_ACCOUNT_ROLLOVER_DIRECTORY]')
+            [CompletionResult]::new('--directory', '--directory', [CompletionResultType]::ParameterName, 'The CA: letsencrypt, letsencrypt-staging, zerossl, google, private (this machine''s own), or the https URL of its directory [env: CERTMINT_ACME_ACCOUNT_ROLLOVER_DIRECTORY]')
             [CompletionResult]::new('--ca-file', '--ca-file', [CompletionResultType]::ParameterName, 'Trust the directory''s own TLS by the roots in FILE [default: those that certificates from there were obtained with, else the system''s] [env: CERTMINT_ACME_ACCOUNT_ROLLOVER_CA_FILE]')
+            [CompletionResult]::new('--passphrase-file', '--passphrase-file', [CompletionResultType]::ParameterName, 'Passphrase of the CA''s intermediate key: FILE''s first line; `-` is standard input, a descriptor is /dev/fd/N; asked for on a terminal when not given [env: CERTMINT_ACME_ACCOUNT_ROLLOVER_PASSPHRASE_FILE]')
             [CompletionResult]::new('--home', '--home', [CompletionResultType]::ParameterName, 'State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to use colour; NO_COLOR is honoured [env: CERTMINT_COLOR]')
             [CompletionResult]::new('--log-format', '--log-format', [CompletionResultType]::ParameterName, 'How messages of long-running commands look [env: CERTMINT_LOG_FORMAT]')
@@ -524,8 +650,9 @@ Register-ArgumentCompleter -Native -CommandName 'certmint' -ScriptBlock {
             break
         }
         'certmint;acme;account;deactivate' {
-            [CompletionResult]::new('--directory', '--directory', [CompletionResultType]::ParameterName, 'The CA: letsencrypt, letsencrypt-staging, zerossl, google, or the https URL of its directory [env: CERTMINT_ACME_ACCOUNT_DEACTIVATE_DIRECTORY]')
+            [CompletionResult]::new('--directory', '--directory', [CompletionResultType]::ParameterName, 'The CA: letsencrypt, letsencrypt-staging, zerossl, google, private (this machine''s own), or the https URL of its directory [env: CERTMINT_ACME_ACCOUNT_DEACTIVATE_DIRECTORY]')
             [CompletionResult]::new('--ca-file', '--ca-file', [CompletionResultType]::ParameterName, 'Trust the directory''s own TLS by the roots in FILE [default: those that certificates from there were obtained with, else the system''s] [env: CERTMINT_ACME_ACCOUNT_DEACTIVATE_CA_FILE]')
+            [CompletionResult]::new('--passphrase-file', '--passphrase-file', [CompletionResultType]::ParameterName, 'Passphrase of the CA''s intermediate key: FILE''s first line; `-` is standard input, a descriptor is /dev/fd/N; asked for on a terminal when not given [env: CERTMINT_ACME_ACCOUNT_DEACTIVATE_PASSPHRASE_FILE]')
             [CompletionResult]::new('--home', '--home', [CompletionResultType]::ParameterName, 'State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to use colour; NO_COLOR is honoured [env: CERTMINT_COLOR]')
             [CompletionResult]::new('--log-format', '--log-format', [CompletionResultType]::ParameterName, 'How messages of long-running commands look [env: CERTMINT_LOG_FORMAT]')
@@ -545,8 +672,9 @@ Register-ArgumentCompleter -Native -CommandName 'certmint' -ScriptBlock {
             [CompletionResult]::new('--cert', '--cert', [CompletionResultType]::ParameterName, 'The certificate in FILE (PEM; its first) instead of one kept here [env: CERTMINT_ACME_REVOKE_CERT]')
             [CompletionResult]::new('--key', '--key', [CompletionResultType]::ParameterName, 'Ask as the holder of the certificate''s private key, in FILE, instead of by the account [env: CERTMINT_ACME_REVOKE_KEY]')
             [CompletionResult]::new('--reason', '--reason', [CompletionResultType]::ParameterName, 'Why (RFC 5280 §5.3.1) [env: CERTMINT_ACME_REVOKE_REASON]')
-            [CompletionResult]::new('--directory', '--directory', [CompletionResultType]::ParameterName, 'The CA: letsencrypt, letsencrypt-staging, zerossl, google, or the https URL of its directory [env: CERTMINT_ACME_REVOKE_DIRECTORY]')
+            [CompletionResult]::new('--directory', '--directory', [CompletionResultType]::ParameterName, 'The CA: letsencrypt, letsencrypt-staging, zerossl, google, private (this machine''s own), or the https URL of its directory [env: CERTMINT_ACME_REVOKE_DIRECTORY]')
             [CompletionResult]::new('--ca-file', '--ca-file', [CompletionResultType]::ParameterName, 'Trust the directory''s own TLS by the roots in FILE [default: those that certificates from there were obtained with, else the system''s] [env: CERTMINT_ACME_REVOKE_CA_FILE]')
+            [CompletionResult]::new('--passphrase-file', '--passphrase-file', [CompletionResultType]::ParameterName, 'Passphrase of the CA''s intermediate key: FILE''s first line; `-` is standard input, a descriptor is /dev/fd/N; asked for on a terminal when not given [env: CERTMINT_ACME_REVOKE_PASSPHRASE_FILE]')
             [CompletionResult]::new('--home', '--home', [CompletionResultType]::ParameterName, 'State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to use colour; NO_COLOR is honoured [env: CERTMINT_COLOR]')
             [CompletionResult]::new('--log-format', '--log-format', [CompletionResultType]::ParameterName, 'How messages of long-running commands look [env: CERTMINT_LOG_FORMAT]')
@@ -689,7 +817,8 @@ Register-ArgumentCompleter -Native -CommandName 'certmint' -ScriptBlock {
             [CompletionResult]::new('--cache-dir', '--cache-dir', [CompletionResultType]::ParameterName, 'Keep the certificate in DIR instead of the state directory; the account stays there [env: CERTMINT_SERVE_ACME_CACHE_DIR]')
             [CompletionResult]::new('--start-timeout', '--start-timeout', [CompletionResultType]::ParameterName, 'How long a start without a valid certificate may take [env: CERTMINT_SERVE_ACME_START_TIMEOUT]')
             [CompletionResult]::new('--key-type', '--key-type', [CompletionResultType]::ParameterName, 'Kind of key: p256, p384, rsa2048, rsa3072, rsa4096; some CAs take p521 and ed25519 [env: CERTMINT_SERVE_ACME_KEY_TYPE]')
-            [CompletionResult]::new('--directory', '--directory', [CompletionResultType]::ParameterName, 'The CA: letsencrypt, letsencrypt-staging, zerossl, google, or the https URL of its directory [env: CERTMINT_SERVE_ACME_DIRECTORY]')
+            [CompletionResult]::new('--passphrase-file', '--passphrase-file', [CompletionResultType]::ParameterName, 'Passphrase of the CA''s intermediate key: FILE''s first line; `-` is standard input, a descriptor is /dev/fd/N; asked for on a terminal when not given [env: CERTMINT_SERVE_ACME_PASSPHRASE_FILE]')
+            [CompletionResult]::new('--directory', '--directory', [CompletionResultType]::ParameterName, 'The CA: letsencrypt, letsencrypt-staging, zerossl, google, private (this machine''s own, made first when there is none), or the https URL of its directory [env: CERTMINT_SERVE_ACME_DIRECTORY]')
             [CompletionResult]::new('--ca-file', '--ca-file', [CompletionResultType]::ParameterName, 'Trust the directory''s own TLS by the roots in FILE, instead of the system''s [env: CERTMINT_SERVE_ACME_CA_FILE]')
             [CompletionResult]::new('--fallback', '--fallback', [CompletionResultType]::ParameterName, 'A second CA, asked when the first issues nothing [env: CERTMINT_SERVE_ACME_FALLBACK]')
             [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'One of the CA''s profiles [env: CERTMINT_SERVE_ACME_PROFILE]')

@@ -82,6 +82,9 @@ _certmint() {
             certmint__subcmd__ca,crl)
                 cmd="certmint__subcmd__ca__subcmd__crl"
                 ;;
+            certmint__subcmd__ca,eab)
+                cmd="certmint__subcmd__ca__subcmd__eab"
+                ;;
             certmint__subcmd__ca,init)
                 cmd="certmint__subcmd__ca__subcmd__init"
                 ;;
@@ -100,6 +103,9 @@ _certmint() {
             certmint__subcmd__ca,rotate)
                 cmd="certmint__subcmd__ca__subcmd__rotate"
                 ;;
+            certmint__subcmd__ca,serve)
+                cmd="certmint__subcmd__ca__subcmd__serve"
+                ;;
             certmint__subcmd__ca,sign)
                 cmd="certmint__subcmd__ca__subcmd__sign"
                 ;;
@@ -108,6 +114,15 @@ _certmint() {
                 ;;
             certmint__subcmd__ca,trust)
                 cmd="certmint__subcmd__ca__subcmd__trust"
+                ;;
+            certmint__subcmd__ca__subcmd__eab,add)
+                cmd="certmint__subcmd__ca__subcmd__eab__subcmd__add"
+                ;;
+            certmint__subcmd__ca__subcmd__eab,list)
+                cmd="certmint__subcmd__ca__subcmd__eab__subcmd__list"
+                ;;
+            certmint__subcmd__ca__subcmd__eab,remove)
+                cmd="certmint__subcmd__ca__subcmd__eab__subcmd__remove"
                 ;;
             certmint__subcmd__ca__subcmd__rotate,intermediate)
                 cmd="certmint__subcmd__ca__subcmd__rotate__subcmd__intermediate"
@@ -209,7 +224,7 @@ _certmint() {
             return 0
             ;;
         certmint__subcmd__acme__subcmd__account__subcmd__contact)
-            opts="-q -v -h -V --none --directory --ca-file --json --home --quiet --verbose --color --log-format --help --version"
+            opts="-q -v -h -V --none --directory --ca-file --json --passphrase-file --home --quiet --verbose --color --log-format --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -220,6 +235,10 @@ _certmint() {
                     return 0
                     ;;
                 --ca-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --passphrase-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -243,7 +262,7 @@ _certmint() {
             return 0
             ;;
         certmint__subcmd__acme__subcmd__account__subcmd__deactivate)
-            opts="-q -v -h -V --yes --directory --ca-file --json --home --quiet --verbose --color --log-format --help --version"
+            opts="-q -v -h -V --yes --directory --ca-file --json --passphrase-file --home --quiet --verbose --color --log-format --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -254,6 +273,10 @@ _certmint() {
                     return 0
                     ;;
                 --ca-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --passphrase-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -277,7 +300,7 @@ _certmint() {
             return 0
             ;;
         certmint__subcmd__acme__subcmd__account__subcmd__register)
-            opts="-q -v -h -V --directory --ca-file --json --email --agree-tos --eab-kid --eab-hmac-file --home --quiet --verbose --color --log-format --help --version"
+            opts="-q -v -h -V --directory --ca-file --json --passphrase-file --email --agree-tos --eab-kid --eab-hmac-file --home --quiet --verbose --color --log-format --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -288,6 +311,10 @@ _certmint() {
                     return 0
                     ;;
                 --ca-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --passphrase-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -323,7 +350,7 @@ _certmint() {
             return 0
             ;;
         certmint__subcmd__acme__subcmd__account__subcmd__rollover)
-            opts="-q -v -h -V --directory --ca-file --json --home --quiet --verbose --color --log-format --help --version"
+            opts="-q -v -h -V --directory --ca-file --json --passphrase-file --home --quiet --verbose --color --log-format --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -334,6 +361,10 @@ _certmint() {
                     return 0
                     ;;
                 --ca-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --passphrase-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -357,7 +388,7 @@ _certmint() {
             return 0
             ;;
         certmint__subcmd__acme__subcmd__account__subcmd__show)
-            opts="-q -v -h -V --directory --ca-file --json --home --quiet --verbose --color --log-format --help --version"
+            opts="-q -v -h -V --directory --ca-file --json --passphrase-file --home --quiet --verbose --color --log-format --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -368,6 +399,10 @@ _certmint() {
                     return 0
                     ;;
                 --ca-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --passphrase-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -391,7 +426,7 @@ _certmint() {
             return 0
             ;;
         certmint__subcmd__acme__subcmd__issue)
-            opts="-q -v -h -V --from --csr --force --json --directory --ca-file --fallback --profile --preferred-chain --email --agree-tos --eab-kid --eab-hmac-file --challenge --http --https --webroot --dns --dns-file --dns-server --key-type --id --reuse-key --deploy-hook --out --mode --owner --group --home --quiet --verbose --color --log-format --help --version"
+            opts="-q -v -h -V --from --csr --force --json --passphrase-file --directory --ca-file --fallback --profile --preferred-chain --email --agree-tos --eab-kid --eab-hmac-file --challenge --http --https --webroot --dns --dns-file --dns-server --key-type --id --reuse-key --deploy-hook --out --mode --owner --group --home --quiet --verbose --color --log-format --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -402,6 +437,10 @@ _certmint() {
                     return 0
                     ;;
                 --csr)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --passphrase-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -513,7 +552,7 @@ _certmint() {
             return 0
             ;;
         certmint__subcmd__acme__subcmd__revoke)
-            opts="-q -v -h -V --cert --key --reason --directory --ca-file --json --home --quiet --verbose --color --log-format --help --version"
+            opts="-q -v -h -V --cert --key --reason --directory --ca-file --json --passphrase-file --home --quiet --verbose --color --log-format --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -539,6 +578,10 @@ _certmint() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --passphrase-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --home)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -559,7 +602,7 @@ _certmint() {
             return 0
             ;;
         certmint__subcmd__ca)
-            opts="-q -v -h -V --home --quiet --verbose --color --log-format --help --version init status issue sign list revoke crl rotate trust backup restore"
+            opts="-q -v -h -V --home --quiet --verbose --color --log-format --help --version init status issue sign list revoke crl rotate trust serve eab backup restore"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -629,6 +672,114 @@ _certmint() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --home)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                --log-format)
+                    COMPREPLY=($(compgen -W "text json" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        certmint__subcmd__ca__subcmd__eab)
+            opts="-q -v -h -V --home --quiet --verbose --color --log-format --help --version add list remove"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --home)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                --log-format)
+                    COMPREPLY=($(compgen -W "text json" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        certmint__subcmd__ca__subcmd__eab__subcmd__add)
+            opts="-q -v -h -V --permit --skip-validation --json --home --quiet --verbose --color --log-format --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --permit)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --home)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                --log-format)
+                    COMPREPLY=($(compgen -W "text json" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        certmint__subcmd__ca__subcmd__eab__subcmd__list)
+            opts="-q -v -h -V --json --home --quiet --verbose --color --log-format --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --home)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                --log-format)
+                    COMPREPLY=($(compgen -W "text json" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        certmint__subcmd__ca__subcmd__eab__subcmd__remove)
+            opts="-q -v -h -V --home --quiet --verbose --color --log-format --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 --home)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -970,6 +1121,188 @@ _certmint() {
                     return 0
                     ;;
                 --passphrase-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --home)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                --log-format)
+                    COMPREPLY=($(compgen -W "text json" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        certmint__subcmd__ca__subcmd__serve)
+            opts="-q -v -h -V --https --http --passphrase-file --permit --permit-any --require-eab --days --public-url --publish-url --terms-of-service --website --caa-identity --http01-port --tls-alpn01-port --allow-loopback --dns-server --max-accounts-per-client --max-orders-per-account --max-open-orders --max-failures-per-name --max-certificates-per-name --max-validations --proxy-protocol-from --max-body --rate-limit --max-connections --max-connections-per-client --header-timeout --idle-timeout --stall-timeout --drain-timeout --handshake-timeout --hsts --client-auth --client-ca --crl --allow-fingerprint --admin --admin-socket --access-log --events --user --home --quiet --verbose --color --log-format --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --https)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --http)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --passphrase-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --permit)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --days)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --public-url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --publish-url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --terms-of-service)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --website)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --caa-identity)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --http01-port)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tls-alpn01-port)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --dns-server)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-accounts-per-client)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-orders-per-account)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-open-orders)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-failures-per-name)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-certificates-per-name)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-validations)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --proxy-protocol-from)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-body)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --rate-limit)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-connections)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-connections-per-client)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --header-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --idle-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --stall-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --drain-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --handshake-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --hsts)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --client-auth)
+                    COMPREPLY=($(compgen -W "require request fingerprint" -- "${cur}"))
+                    return 0
+                    ;;
+                --client-ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --crl)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --allow-fingerprint)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --admin)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --admin-socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --access-log)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --events)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --user)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1413,7 +1746,7 @@ _certmint() {
             return 0
             ;;
         certmint__subcmd__serve__subcmd__acme)
-            opts="-q -v -h -V --https --http --cache-dir --start-timeout --key-type --directory --ca-file --fallback --profile --preferred-chain --email --agree-tos --eab-kid --eab-hmac-file --challenge --webroot --dns --dns-file --dns-server --on-demand --allow --ask --ask-ca --allow-hook --provision-hook --on-miss --default-cert --default-key --forget-after --max-in-flight --max-queue --max-names-per-hour --max-names-per-domain --max-names-per-client --upstream --upstream-ca --trusted-proxy --root --proxy-protocol-from --max-body --rate-limit --max-connections --max-connections-per-client --header-timeout --idle-timeout --stall-timeout --drain-timeout --upstream-connect-timeout --upstream-answer-timeout --handshake-timeout --hsts --client-auth --client-ca --crl --allow-fingerprint --admin --admin-socket --access-log --events --user --home --quiet --verbose --color --log-format --help --version"
+            opts="-q -v -h -V --https --http --cache-dir --start-timeout --key-type --passphrase-file --directory --ca-file --fallback --profile --preferred-chain --email --agree-tos --eab-kid --eab-hmac-file --challenge --webroot --dns --dns-file --dns-server --on-demand --allow --ask --ask-ca --allow-hook --provision-hook --on-miss --default-cert --default-key --forget-after --max-in-flight --max-queue --max-names-per-hour --max-names-per-domain --max-names-per-client --upstream --upstream-ca --trusted-proxy --root --proxy-protocol-from --max-body --rate-limit --max-connections --max-connections-per-client --header-timeout --idle-timeout --stall-timeout --drain-timeout --upstream-connect-timeout --upstream-answer-timeout --handshake-timeout --hsts --client-auth --client-ca --crl --allow-fingerprint --admin --admin-socket --access-log --events --user --home --quiet --verbose --color --log-format --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1436,6 +1769,10 @@ _certmint() {
                     return 0
                     ;;
                 --key-type)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --passphrase-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

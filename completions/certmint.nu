@@ -382,6 +382,153 @@ module completions {
     --version(-V)             # Print version
   ]
 
+  def "nu-complete certmint ca serve client_auth" [] {
+    [ "require" "request" "fingerprint" ]
+  }
+
+  def "nu-complete certmint ca serve color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  def "nu-complete certmint ca serve log_format" [] {
+    [ "text" "json" ]
+  }
+
+  # Be an ACME server: whoever shows control over permitted names obtains certificates
+  export extern "certmint ca serve" [
+    --https: string           # Address to answer ACME clients on, at /directory; port 0 takes a free one [env: CERTMINT_CA_SERVE_HTTPS]
+    --http: string            # Address to publish the CRLs, the issuers' certificates and the roots on; or `off` [env: CERTMINT_CA_SERVE_HTTP]
+    --passphrase-file: path   # Passphrase of the CA's intermediate key: FILE's first line; `-` is standard input, a descriptor is /dev/fd/N; asked for on a terminal when not given [env: CERTMINT_CA_SERVE_PASSPHRASE_FILE]
+    --permit: string          # Issue for these domains, with all below them, and address ranges, within the CA's own constraints; repeatable or with commas [default: the CA's own constraints] [env: CERTMINT_CA_SERVE_PERMIT]
+    --permit-any              # Issue for any name over which control is shown, although the CA has no constraints [env: CERTMINT_CA_SERVE_PERMIT_ANY]
+    --require-eab             # Serve only accounts that are bound to a key of `ca eab add` [env: CERTMINT_CA_SERVE_REQUIRE_EAB]
+    --days: string            # Life of a certificate in days when its order says nothing (profile `default`) [env: CERTMINT_CA_SERVE_DAYS]
+    --public-url: string      # What its URLs begin with, when clients reach it in another way than it is served [default: https and the host that the client asks for] [env: CERTMINT_CA_SERVE_PUBLIC_URL]
+    --publish-url: string     # Where clients of certificates find the CRLs and the issuers, in certificates that live over 7 days [default: http, the first NAME and the port of --http] [env: CERTMINT_CA_SERVE_PUBLISH_URL]
+    --terms-of-service: string # Terms of service that accounts have to agree to [env: CERTMINT_CA_SERVE_TERMS_OF_SERVICE]
+    --website: string         # A page about this CA [env: CERTMINT_CA_SERVE_WEBSITE]
+    --caa-identity: string    # Name of this CA in CAA records, which are looked at then; repeatable or with commas [env: CERTMINT_CA_SERVE_CAA_IDENTITY]
+    --http01-port: string     # Port to look at http-01 on [env: CERTMINT_CA_SERVE_HTTP01_PORT]
+    --tls-alpn01-port: string # Port to look at tls-alpn-01 on [env: CERTMINT_CA_SERVE_TLS_ALPN01_PORT]
+    --allow-loopback          # Connect to loopback and link-local addresses as well [env: CERTMINT_CA_SERVE_ALLOW_LOOPBACK]
+    --dns-server: string      # Name server to ask [default: the system's] [env: CERTMINT_CA_SERVE_DNS_SERVER]
+    --max-accounts-per-client: string # New accounts of one client (an IPv4 address, an IPv6 /64) in an hour; more are answered with 429 [default: 100] [env: CERTMINT_CA_SERVE_MAX_ACCOUNTS_PER_CLIENT]
+    --max-orders-per-account: string # New orders of one account in an hour [default: 1000] [env: CERTMINT_CA_SERVE_MAX_ORDERS_PER_ACCOUNT]
+    --max-open-orders: string # Unfinished orders of one account [default: 300] [env: CERTMINT_CA_SERVE_MAX_OPEN_ORDERS]
+    --max-failures-per-name: string # Failed validations of one account and name in an hour [default: 20] [env: CERTMINT_CA_SERVE_MAX_FAILURES_PER_NAME]
+    --max-certificates-per-name: string # Certificates for one name in an hour [default: 100] [env: CERTMINT_CA_SERVE_MAX_CERTIFICATES_PER_NAME]
+    --max-validations: string # Validations at the same time [default: 256] [env: CERTMINT_CA_SERVE_MAX_VALIDATIONS]
+    --proxy-protocol-from: string # Require the PROXY protocol (version 1 or 2) of load balancers in this network, and believe it; repeatable or with commas [env: CERTMINT_CA_SERVE_PROXY_PROTOCOL_FROM]
+    --max-body: string        # Longest body of a request, such as 100MiB; a longer one is answered with 413 [default: 100MiB] [env: CERTMINT_CA_SERVE_MAX_BODY]
+    --rate-limit: string      # Requests of one client (an IPv4 address, an IPv6 /64), such as `50/s burst 100`; more are answered with 429 [default: no limit] [env: CERTMINT_CA_SERVE_RATE_LIMIT]
+    --max-connections: string # Connections at the same time; more wait [default: 16384] [env: CERTMINT_CA_SERVE_MAX_CONNECTIONS]
+    --max-connections-per-client: string # Connections at the same time of one client; more are closed [default: 4096] [env: CERTMINT_CA_SERVE_MAX_CONNECTIONS_PER_CLIENT]
+    --header-timeout: string  # For the header of a request [default: 10s] [env: CERTMINT_CA_SERVE_HEADER_TIMEOUT]
+    --idle-timeout: string    # For a connection without a request [default: 60s] [env: CERTMINT_CA_SERVE_IDLE_TIMEOUT]
+    --stall-timeout: string   # For a transfer that stands still [default: 60s] [env: CERTMINT_CA_SERVE_STALL_TIMEOUT]
+    --drain-timeout: string   # For requests in flight when the server stops [default: 30s] [env: CERTMINT_CA_SERVE_DRAIN_TIMEOUT]
+    --handshake-timeout: string # For the TLS handshake [default: 10s] [env: CERTMINT_CA_SERVE_HANDSHAKE_TIMEOUT]
+    --hsts: string            # Tell clients to use https alone for this long: `365d`, or `365d include-subdomains` [env: CERTMINT_CA_SERVE_HSTS]
+    --client-auth: string@"nu-complete certmint ca serve client_auth" # How clients show who they are [default: they need not] [env: CERTMINT_CA_SERVE_CLIENT_AUTH]
+    --client-ca: path         # Authorities whose client certificates are taken, PEM [env: CERTMINT_CA_SERVE_CLIENT_CA]
+    --crl: path               # Revocation list of such an authority, PEM or DER; repeatable [env: CERTMINT_CA_SERVE_CRL]
+    --allow-fingerprint: string # A client's certificate (`SHA256:…`) or raw public key (`ed25519:…`); repeatable or with commas [env: CERTMINT_CA_SERVE_ALLOW_FINGERPRINT]
+    --admin: string           # Address that answers /health, /ready and /metrics in plain http; or `off` [default: off] [env: CERTMINT_CA_SERVE_ADMIN]
+    --admin-socket: path      # Unix socket for those who may reload it and ask how it is [env: CERTMINT_CA_SERVE_ADMIN_SOCKET]
+    --access-log: string      # Write a line for each request to `stdout`, `stderr` or a file [env: CERTMINT_CA_SERVE_ACCESS_LOG]
+    --events: string          # Write a line of JSON for each event to `stdout`, `stderr` or a file [env: CERTMINT_CA_SERVE_EVENTS]
+    --user: string            # Go on as this user once the ports are bound [env: CERTMINT_CA_SERVE_USER]
+    --home: path              # State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]
+    --quiet(-q)               # Say only what went wrong [env: CERTMINT_QUIET]
+    --verbose(-v)             # Say more; twice for everything
+    --color: string@"nu-complete certmint ca serve color" # When to use colour; NO_COLOR is honoured [env: CERTMINT_COLOR]
+    --log-format: string@"nu-complete certmint ca serve log_format" # How messages of long-running commands look [env: CERTMINT_LOG_FORMAT]
+    --help(-h)                # Print help (see more with '--help')
+    --version(-V)             # Print version
+    ...names: string          # Names of the directory itself; the first stands in its URLs [default: localhost, 127.0.0.1 and ::1, as far as the CA permits them]
+  ]
+
+  def "nu-complete certmint ca eab color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  def "nu-complete certmint ca eab log_format" [] {
+    [ "text" "json" ]
+  }
+
+  # External account keys, by which the ACME server knows whom it serves
+  export extern "certmint ca eab" [
+    --home: path              # State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]
+    --quiet(-q)               # Say only what went wrong [env: CERTMINT_QUIET]
+    --verbose(-v)             # Say more; twice for everything
+    --color: string@"nu-complete certmint ca eab color" # When to use colour; NO_COLOR is honoured [env: CERTMINT_COLOR]
+    --log-format: string@"nu-complete certmint ca eab log_format" # How messages of long-running commands look [env: CERTMINT_LOG_FORMAT]
+    --help(-h)                # Print help (see more with '--help')
+    --version(-V)             # Print version
+  ]
+
+  def "nu-complete certmint ca eab add color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  def "nu-complete certmint ca eab add log_format" [] {
+    [ "text" "json" ]
+  }
+
+  # Make a key, and show it once
+  export extern "certmint ca eab add" [
+    --permit: string          # The account may order for these domains, with all below them, and address ranges; repeatable or with commas [default: what the directory issues to others] [env: CERTMINT_CA_EAB_ADD_PERMIT]
+    --skip-validation         # Believe the account that it controls these names, for machines that the directory cannot reach [env: CERTMINT_CA_EAB_ADD_SKIP_VALIDATION]
+    --json                    # Print the key as JSON [env: CERTMINT_CA_EAB_ADD_JSON]
+    --home: path              # State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]
+    --quiet(-q)               # Say only what went wrong [env: CERTMINT_QUIET]
+    --verbose(-v)             # Say more; twice for everything
+    --color: string@"nu-complete certmint ca eab add color" # When to use colour; NO_COLOR is honoured [env: CERTMINT_COLOR]
+    --log-format: string@"nu-complete certmint ca eab add log_format" # How messages of long-running commands look [env: CERTMINT_LOG_FORMAT]
+    --help(-h)                # Print help (see more with '--help')
+    --version(-V)             # Print version
+  ]
+
+  def "nu-complete certmint ca eab list color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  def "nu-complete certmint ca eab list log_format" [] {
+    [ "text" "json" ]
+  }
+
+  # List the keys, without their secrets
+  export extern "certmint ca eab list" [
+    --json                    # Print the list as JSON [env: CERTMINT_CA_EAB_LIST_JSON]
+    --home: path              # State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]
+    --quiet(-q)               # Say only what went wrong [env: CERTMINT_QUIET]
+    --verbose(-v)             # Say more; twice for everything
+    --color: string@"nu-complete certmint ca eab list color" # When to use colour; NO_COLOR is honoured [env: CERTMINT_COLOR]
+    --log-format: string@"nu-complete certmint ca eab list log_format" # How messages of long-running commands look [env: CERTMINT_LOG_FORMAT]
+    --help(-h)                # Print help (see more with '--help')
+    --version(-V)             # Print version
+  ]
+
+  def "nu-complete certmint ca eab remove color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  def "nu-complete certmint ca eab remove log_format" [] {
+    [ "text" "json" ]
+  }
+
+  # Revoke a key: it binds no account, and the one that it binds may order no more
+  export extern "certmint ca eab remove" [
+    --home: path              # State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]
+    --quiet(-q)               # Say only what went wrong [env: CERTMINT_QUIET]
+    --verbose(-v)             # Say more; twice for everything
+    --color: string@"nu-complete certmint ca eab remove color" # When to use colour; NO_COLOR is honoured [env: CERTMINT_COLOR]
+    --log-format: string@"nu-complete certmint ca eab remove log_format" # How messages of long-running commands look [env: CERTMINT_LOG_FORMAT]
+    --help(-h)                # Print help (see more with '--help')
+    --version(-V)             # Print version
+    kid: string               # The key's id
+  ]
+
   def "nu-complete certmint ca backup color" [] {
     [ "auto" "always" "never" ]
   }
@@ -456,7 +603,8 @@ module completions {
     --csr: path               # Obtain a certificate for the names and the key of a signing request, PEM or DER; it is printed or written to --out, and not renewed [env: CERTMINT_ACME_ISSUE_CSR]
     --force                   # Obtain a certificate also when the one there is still good for the same names
     --json                    # Print the result as JSON [env: CERTMINT_ACME_ISSUE_JSON]
-    --directory: string       # The CA: letsencrypt, letsencrypt-staging, zerossl, google, or the https URL of its directory; without it, the one that NAME's certificate came from, as it was asked then [env: CERTMINT_ACME_ISSUE_DIRECTORY]
+    --passphrase-file: path   # Passphrase of the CA's intermediate key: FILE's first line; `-` is standard input, a descriptor is /dev/fd/N; asked for on a terminal when not given [env: CERTMINT_ACME_ISSUE_PASSPHRASE_FILE]
+    --directory: string       # The CA: letsencrypt, letsencrypt-staging, zerossl, google, private (this machine's own), or the https URL of its directory; without it, the one that NAME's certificate came from, as it was asked then [env: CERTMINT_ACME_ISSUE_DIRECTORY]
     --ca-file: path           # Trust the directory's own TLS by the roots in FILE, instead of the system's [env: CERTMINT_ACME_ISSUE_CA_FILE]
     --fallback: string        # A second CA, asked when the first issues nothing [env: CERTMINT_ACME_ISSUE_FALLBACK]
     --profile: string         # One of the CA's profiles [env: CERTMINT_ACME_ISSUE_PROFILE]
@@ -466,8 +614,8 @@ module completions {
     --eab-kid: string         # Key id of the external account that the CA requires [env: CERTMINT_ACME_ISSUE_EAB_KID]
     --eab-hmac-file: path     # File with the external account's HMAC key in base64url, readable by its owner alone [env: CERTMINT_ACME_ISSUE_EAB_HMAC_FILE]
     --challenge: string       # http-01, tls-alpn-01 or dns-01 [default: what the other settings here are for, else tls-alpn-01 and then http-01] [env: CERTMINT_ACME_ISSUE_CHALLENGE]
-    --http: string            # Answer http-01 here [default: [::]:80] [env: CERTMINT_ACME_ISSUE_HTTP]
-    --https: string           # Answer tls-alpn-01 here [default: [::]:443] [env: CERTMINT_ACME_ISSUE_HTTPS]
+    --http: string            # Answer http-01 here [default: [::]:80; the private CA looks at any port of this machine] [env: CERTMINT_ACME_ISSUE_HTTP]
+    --https: string           # Answer tls-alpn-01 here [default: [::]:443; the private CA looks at any port of this machine] [env: CERTMINT_ACME_ISSUE_HTTPS]
     --webroot: path           # Leave answering http-01 to the web server that serves the files in DIR [env: CERTMINT_ACME_ISSUE_WEBROOT]
     --dns: string             # Show control by dns-01 with the table `[dns.CREDENTIAL]` of --dns-file [env: CERTMINT_ACME_ISSUE_DNS]
     --dns-file: path          # File with DNS credentials: tables `[dns.NAME]` with `provider = "rfc2136"`, say; if it has only one, --dns can be left out [env: CERTMINT_ACME_ISSUE_DNS_FILE]
@@ -519,9 +667,10 @@ module completions {
 
   # Show the accounts kept here, or what a CA says of one
   export extern "certmint acme account show" [
-    --directory: string       # The CA: letsencrypt, letsencrypt-staging, zerossl, google, or the https URL of its directory [env: CERTMINT_ACME_ACCOUNT_SHOW_DIRECTORY]
+    --directory: string       # The CA: letsencrypt, letsencrypt-staging, zerossl, google, private (this machine's own), or the https URL of its directory [env: CERTMINT_ACME_ACCOUNT_SHOW_DIRECTORY]
     --ca-file: path           # Trust the directory's own TLS by the roots in FILE [default: those that certificates from there were obtained with, else the system's] [env: CERTMINT_ACME_ACCOUNT_SHOW_CA_FILE]
     --json                    # Print the result as JSON [env: CERTMINT_ACME_ACCOUNT_SHOW_JSON]
+    --passphrase-file: path   # Passphrase of the CA's intermediate key: FILE's first line; `-` is standard input, a descriptor is /dev/fd/N; asked for on a terminal when not given [env: CERTMINT_ACME_ACCOUNT_SHOW_PASSPHRASE_FILE]
     --home: path              # State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]
     --quiet(-q)               # Say only what went wrong [env: CERTMINT_QUIET]
     --verbose(-v)             # Say more; twice for everything
@@ -541,9 +690,10 @@ module completions {
 
   # Make an account, or find again the one that is there
   export extern "certmint acme account register" [
-    --directory: string       # The CA: letsencrypt, letsencrypt-staging, zerossl, google, or the https URL of its directory [env: CERTMINT_ACME_ACCOUNT_REGISTER_DIRECTORY]
+    --directory: string       # The CA: letsencrypt, letsencrypt-staging, zerossl, google, private (this machine's own), or the https URL of its directory [env: CERTMINT_ACME_ACCOUNT_REGISTER_DIRECTORY]
     --ca-file: path           # Trust the directory's own TLS by the roots in FILE [default: those that certificates from there were obtained with, else the system's] [env: CERTMINT_ACME_ACCOUNT_REGISTER_CA_FILE]
     --json                    # Print the result as JSON [env: CERTMINT_ACME_ACCOUNT_REGISTER_JSON]
+    --passphrase-file: path   # Passphrase of the CA's intermediate key: FILE's first line; `-` is standard input, a descriptor is /dev/fd/N; asked for on a terminal when not given [env: CERTMINT_ACME_ACCOUNT_REGISTER_PASSPHRASE_FILE]
     --email: string           # Where the CA may write to; repeatable or with commas [env: CERTMINT_ACME_ACCOUNT_REGISTER_EMAIL]
     --agree-tos               # Agree to the CA's terms of service, which it is asked for when it has no account yet [env: CERTMINT_ACME_ACCOUNT_REGISTER_AGREE_TOS]
     --eab-kid: string         # Key id of the external account that the CA requires [env: CERTMINT_ACME_ACCOUNT_REGISTER_EAB_KID]
@@ -568,9 +718,10 @@ module completions {
   # Replace the addresses that the CA may write to
   export extern "certmint acme account contact" [
     --none                    # Leave the CA no address
-    --directory: string       # The CA: letsencrypt, letsencrypt-staging, zerossl, google, or the https URL of its directory [env: CERTMINT_ACME_ACCOUNT_CONTACT_DIRECTORY]
+    --directory: string       # The CA: letsencrypt, letsencrypt-staging, zerossl, google, private (this machine's own), or the https URL of its directory [env: CERTMINT_ACME_ACCOUNT_CONTACT_DIRECTORY]
     --ca-file: path           # Trust the directory's own TLS by the roots in FILE [default: those that certificates from there were obtained with, else the system's] [env: CERTMINT_ACME_ACCOUNT_CONTACT_CA_FILE]
     --json                    # Print the result as JSON [env: CERTMINT_ACME_ACCOUNT_CONTACT_JSON]
+    --passphrase-file: path   # Passphrase of the CA's intermediate key: FILE's first line; `-` is standard input, a descriptor is /dev/fd/N; asked for on a terminal when not given [env: CERTMINT_ACME_ACCOUNT_CONTACT_PASSPHRASE_FILE]
     --home: path              # State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]
     --quiet(-q)               # Say only what went wrong [env: CERTMINT_QUIET]
     --verbose(-v)             # Say more; twice for everything
@@ -591,9 +742,10 @@ module completions {
 
   # Replace the account's key
   export extern "certmint acme account rollover" [
-    --directory: string       # The CA: letsencrypt, letsencrypt-staging, zerossl, google, or the https URL of its directory [env: CERTMINT_ACME_ACCOUNT_ROLLOVER_DIRECTORY]
+    --directory: string       # The CA: letsencrypt, letsencrypt-staging, zerossl, google, private (this machine's own), or the https URL of its directory [env: CERTMINT_ACME_ACCOUNT_ROLLOVER_DIRECTORY]
     --ca-file: path           # Trust the directory's own TLS by the roots in FILE [default: those that certificates from there were obtained with, else the system's] [env: CERTMINT_ACME_ACCOUNT_ROLLOVER_CA_FILE]
     --json                    # Print the result as JSON [env: CERTMINT_ACME_ACCOUNT_ROLLOVER_JSON]
+    --passphrase-file: path   # Passphrase of the CA's intermediate key: FILE's first line; `-` is standard input, a descriptor is /dev/fd/N; asked for on a terminal when not given [env: CERTMINT_ACME_ACCOUNT_ROLLOVER_PASSPHRASE_FILE]
     --home: path              # State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]
     --quiet(-q)               # Say only what went wrong [env: CERTMINT_QUIET]
     --verbose(-v)             # Say more; twice for everything
@@ -614,9 +766,10 @@ module completions {
   # End an account for good
   export extern "certmint acme account deactivate" [
     --yes                     # Do not ask
-    --directory: string       # The CA: letsencrypt, letsencrypt-staging, zerossl, google, or the https URL of its directory [env: CERTMINT_ACME_ACCOUNT_DEACTIVATE_DIRECTORY]
+    --directory: string       # The CA: letsencrypt, letsencrypt-staging, zerossl, google, private (this machine's own), or the https URL of its directory [env: CERTMINT_ACME_ACCOUNT_DEACTIVATE_DIRECTORY]
     --ca-file: path           # Trust the directory's own TLS by the roots in FILE [default: those that certificates from there were obtained with, else the system's] [env: CERTMINT_ACME_ACCOUNT_DEACTIVATE_CA_FILE]
     --json                    # Print the result as JSON [env: CERTMINT_ACME_ACCOUNT_DEACTIVATE_JSON]
+    --passphrase-file: path   # Passphrase of the CA's intermediate key: FILE's first line; `-` is standard input, a descriptor is /dev/fd/N; asked for on a terminal when not given [env: CERTMINT_ACME_ACCOUNT_DEACTIVATE_PASSPHRASE_FILE]
     --home: path              # State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]
     --quiet(-q)               # Say only what went wrong [env: CERTMINT_QUIET]
     --verbose(-v)             # Say more; twice for everything
@@ -643,9 +796,10 @@ module completions {
     --cert: path              # The certificate in FILE (PEM; its first) instead of one kept here [env: CERTMINT_ACME_REVOKE_CERT]
     --key: path               # Ask as the holder of the certificate's private key, in FILE, instead of by the account [env: CERTMINT_ACME_REVOKE_KEY]
     --reason: string@"nu-complete certmint acme revoke reason" # Why (RFC 5280 §5.3.1) [env: CERTMINT_ACME_REVOKE_REASON]
-    --directory: string       # The CA: letsencrypt, letsencrypt-staging, zerossl, google, or the https URL of its directory [env: CERTMINT_ACME_REVOKE_DIRECTORY]
+    --directory: string       # The CA: letsencrypt, letsencrypt-staging, zerossl, google, private (this machine's own), or the https URL of its directory [env: CERTMINT_ACME_REVOKE_DIRECTORY]
     --ca-file: path           # Trust the directory's own TLS by the roots in FILE [default: those that certificates from there were obtained with, else the system's] [env: CERTMINT_ACME_REVOKE_CA_FILE]
     --json                    # Print the result as JSON [env: CERTMINT_ACME_REVOKE_JSON]
+    --passphrase-file: path   # Passphrase of the CA's intermediate key: FILE's first line; `-` is standard input, a descriptor is /dev/fd/N; asked for on a terminal when not given [env: CERTMINT_ACME_REVOKE_PASSPHRASE_FILE]
     --home: path              # State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]
     --quiet(-q)               # Say only what went wrong [env: CERTMINT_QUIET]
     --verbose(-v)             # Say more; twice for everything
@@ -836,7 +990,8 @@ module completions {
     --cache-dir: path         # Keep the certificate in DIR instead of the state directory; the account stays there [env: CERTMINT_SERVE_ACME_CACHE_DIR]
     --start-timeout: string   # How long a start without a valid certificate may take [env: CERTMINT_SERVE_ACME_START_TIMEOUT]
     --key-type: string        # Kind of key: p256, p384, rsa2048, rsa3072, rsa4096; some CAs take p521 and ed25519 [env: CERTMINT_SERVE_ACME_KEY_TYPE]
-    --directory: string       # The CA: letsencrypt, letsencrypt-staging, zerossl, google, or the https URL of its directory [env: CERTMINT_SERVE_ACME_DIRECTORY]
+    --passphrase-file: path   # Passphrase of the CA's intermediate key: FILE's first line; `-` is standard input, a descriptor is /dev/fd/N; asked for on a terminal when not given [env: CERTMINT_SERVE_ACME_PASSPHRASE_FILE]
+    --directory: string       # The CA: letsencrypt, letsencrypt-staging, zerossl, google, private (this machine's own, made first when there is none), or the https URL of its directory [env: CERTMINT_SERVE_ACME_DIRECTORY]
     --ca-file: path           # Trust the directory's own TLS by the roots in FILE, instead of the system's [env: CERTMINT_SERVE_ACME_CA_FILE]
     --fallback: string        # A second CA, asked when the first issues nothing [env: CERTMINT_SERVE_ACME_FALLBACK]
     --profile: string         # One of the CA's profiles [env: CERTMINT_SERVE_ACME_PROFILE]

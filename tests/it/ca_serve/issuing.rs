@@ -91,6 +91,10 @@ fn what_it_issues_refuses_and_revokes_is_seen_and_follows_its_ca() {
     };
     assert!(leaf.verify_signed_by(issuer).is_ok());
     assert!(issuer.subject().contains("I1"), "{}", issuer.subject());
+    let list = format!("http://localhost:{published}/crl/I1.crl");
+    assert_eq!(leaf.crl_urls(), [list]);
+    let above = format!("http://localhost:{published}/issuer/I1.crt");
+    assert!(contains(leaf.der(), above.as_bytes()));
     // Who issued it and what is revoked can be had in plain HTTP.
     let fetch = |path: &str| {
         let address = http.parse().unwrap();

@@ -318,15 +318,4 @@ mod tests {
         assert_eq!(host("::1").unwrap(), "[::1]");
         assert_eq!(host("*.home.arpa"), None);
     }
-
-    #[test]
-    fn a_life_beyond_the_usual_one_can_be_made_the_default() {
-        let lives = |days| {
-            let profiles = profiles(days);
-            let first = profiles.first().unwrap();
-            (first.lifetime.whole_days(), first.longest.whole_days())
-        };
-        assert_eq!(lives(7), (7, 90));
-        assert_eq!(lives(365), (365, 365));
-    }
 }

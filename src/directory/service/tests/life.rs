@@ -566,3 +566,56 @@ async fn a_domain_that_forbids_it_gets_no_certificate() {
         }
     }
 }
+
+#[test]
+fn a_life_beyond_the_usual_one_can_be_made_the_default() {
+    let lives = |days| {
+        let profiles = Profile::usual(days);
+        let first = profiles.first().unwrap();
+        (first.lifetime.whole_days(), first.longest.whole_days())
+    };
+    assert_eq!(lives(7), (7, 90));
+    assert_eq!(lives(365), (365, 365));
+}
+
+#[tokio::test]
+async fn during_a_rotation_both_chains_are_offered() {
+    let world = World::new().await;
+    let client = world.client().await;
+    let (_, _, before) = client.obtain(&["old.test"]).await;
+    let made = crate::pki::rotate_root(
+        world.home.path(),
+        &crate::pki::RotateRoot::default(),
+        start(),
+    );
+    made.unwrap();
+    let (chain, _, after) = client.obtain(&["new.test"]).await;
+    assert_eq!(
+        chain.len(),
+        3,
+        "leaf, intermediate, and the new root by the old one"
+    );
+    let alternates = async |order: &str| {
+        let certificate = client.fetch(order).await.at("certificate");
+        let reply = client.fetch(&certificate).await;
+        let links = reply.headers.get_all("link").iter();
+        let links = links.filter_map(|link| {
+            let link = link.to_str().unwrap().strip_prefix('<')?;
+            link.strip_suffix(">;rel=\"alternate\"").map(str::to_owned)
+        });
+        links.collect::<Vec<_>>()
+    };
+    let [other] = &alternates(&after).await[..] else {
+        panic!("one other chain")
+    };
+    let shorter = client.fetch(other).await;
+    let shorter = Certificate::parse_pem(&shorter.body).unwrap();
+    assert_eq!(shorter, chain[..2]);
+    let links = client.fetch(other).await.headers;
+    let back = format!("<{}>;rel=\"alternate\"", other.strip_suffix("/1").unwrap());
+    assert!(links.get_all("link").iter().any(|link| *link == *back));
+    // What was issued before goes on under its own intermediate.
+    assert_eq!(alternates(&before).await, Vec::<String>::new());
+    let none = format!("{other}1");
+    assert_eq!(client.fetch(&none).await.status, StatusCode::NOT_FOUND);
+}

@@ -69,7 +69,7 @@ impl Embedded {
             passphrase: self.passphrase.clone(),
             clock: Arc::clone(&self.clock),
             network: Arc::new(OwnNetwork {
-                dns: SystemNetwork::new(answers.dns_server),
+                dns: SystemNetwork::new(answers.dns_server).reach_local(true),
                 answers,
             }),
             observer: Arc::new(()),

@@ -2,8 +2,8 @@
 //!
 //! Rules kept here: an answer waits at most [`challenges::PATIENCE`] for what goes on;
 //! what changes the memory or the inventory runs on threads that may block, and no
-//! client that leaves stops it; every answer has a nonce and the way back to the
-//! directory; a path is read in one place, and so is a signature.
+//! client that leaves stops it; every answer of the directory's own has a nonce and the
+//! way back to it; a path is read in one place, and so is a signature.
 
 mod accounts;
 mod answer;
@@ -15,6 +15,7 @@ mod orders;
 mod publishing;
 mod route;
 mod signed;
+mod slots;
 mod tending;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,7 +28,6 @@ use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Bytes;
 use serde::Serialize;
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use url::Url;
 
@@ -38,6 +38,7 @@ use self::limiter::Limiter;
 use self::publishing::Lists;
 use self::route::{Route, Urls};
 use self::signed::{only_account, only_key};
+use self::slots::Slots;
 use super::nonce::Nonces;
 use super::problem::{Problem, ProblemType};
 use super::state::{ChallengeId, OrderId, State, StateError};
@@ -149,11 +150,12 @@ pub struct Limits {
     pub orders_per_account: u32,
     /// Orders of one account that are not finished.
     pub open_orders: u32,
-    /// Failed validations per account and name and hour.
+    /// Failed validations per account and name and hour; those that go on when it is met
+    /// are finished.
     pub failures_per_name: u32,
     /// Certificates per name and hour.
     pub certificates_per_name: u32,
-    /// Validations going on at a time, over all accounts.
+    /// Validations going on at a time, over all accounts; a sixteenth of them for each.
     pub validations: u32,
 }
 
@@ -222,6 +224,15 @@ pub enum Happening<'a> {
         /// It stands in an older one's place.
         is_renewal: bool,
     },
+    /// An order was checked, and no certificate could be signed for it.
+    Failed {
+        /// For what.
+        names: &'a [Identifier],
+        /// It was to stand in an older one's place.
+        is_renewal: bool,
+        /// Why not.
+        problem: &'a str,
+    },
     /// A certificate was revoked.
     Revoked {
         /// It.
@@ -245,7 +256,7 @@ pub struct Service {
     queue: Queue,
     lists: Lists,
     /// For validations that go on at a time.
-    slots: Semaphore,
+    slots: Slots,
     /// Says that this process runs the directory.
     _alone: Option<Lock>,
 }
@@ -321,7 +332,7 @@ impl Service {
             state: State::open(&paths.ledger())?,
             nonces: Nonces::new().map_err(|_| OpenError::NoRandomness)?,
             limiter: Limiter::new(settings.limits.clone()),
-            slots: Semaphore::new(settings.limits.validations as usize),
+            slots: Slots::new(settings.limits.validations),
             queue: Queue::default(),
             lists: Lists::default(),
             settings,
@@ -348,7 +359,8 @@ impl Service {
         }
         for interrupted in recovered.interrupted {
             let order = interrupted.order.id.clone();
-            match self.job(interrupted.order) {
+            let profile = self.profile(interrupted.order.profile.as_deref());
+            match profile.and_then(|profile| self.job(interrupted.order.clone(), profile)) {
                 Ok(job) => drop(self.queue(job)),
                 Err(problem) => {
                     tracing::warn!(%order, %problem, "an order that was interrupted cannot go on");
@@ -379,6 +391,7 @@ impl Service {
             (Some(route), Ok(urls)) => self.respond(route, head, body, urls, from).await,
         };
         let problem = answered.as_ref().err().map(Problem::kind);
+        tracing::debug!(endpoint, %from, problem = problem.map(ProblemType::as_str), "answered");
         self.observer.saw(&Happening::Request { endpoint, problem });
         let nonce = self.nonces.issue(self.clock.now());
         let answer = answered.unwrap_or_else(|problem| self.explained(problem));
@@ -513,8 +526,8 @@ impl Service {
             Route::Authorization(id) => self.authorization(&account, &id, &request, &urls),
             Route::Challenge(id) => match self.begin_challenge(&account, &id, &request)? {
                 Begun::Known(found) => self.challenge(&found, &id, &urls),
-                Begun::Look(wanted) => {
-                    let looking = self.look(wanted, urls.account(&account.id));
+                Begun::Look(wanted, ticket) => {
+                    let looking = self.look(wanted, ticket, urls.account(&account.id));
                     let looking = Box::pin(async { looking.await.unwrap_or_default() });
                     return Ok(Next::Wait(looking, Then::Challenge(id, urls)));
                 }

@@ -28,6 +28,7 @@ pub mod status;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, Row, Transaction, TransactionBehavior};
 
 pub use account::{Account, KeyChanged, NewAccount, Registered};
@@ -73,9 +74,10 @@ impl State {
     pub fn open(path: &Path) -> Result<Self, StateError> {
         let ledger = Ledger::open(path)?;
         schema::prepare(ledger.connection()).map_err(|error| error.at("open", path))?;
-        ledger
-            .connection()
-            .set_prepared_statement_cache_capacity(STATEMENTS);
+        let connection = ledger.connection();
+        connection.set_prepared_statement_cache_capacity(STATEMENTS);
+        // Plans that hold whatever is bound: statements would be read anew otherwise.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         Ok(Self(Mutex::new(Held {
             ledger,
             waits: true,

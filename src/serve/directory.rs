@@ -34,11 +34,12 @@ pub(super) fn prepare(plan: PrivateDirectory, means: &pool::Means) -> Result<Pre
         settings,
         resolver,
     } = plan;
+    let local = settings.validation.allow_local;
     let surroundings = Surroundings {
         home: leaf.home.clone(),
         passphrase: leaf.passphrase.clone(),
         clock: Arc::clone(&means.clock),
-        network: Arc::new(SystemNetwork::new(resolver)),
+        network: Arc::new(SystemNetwork::new(resolver).reach_local(local)),
         observer: Arc::new(means.telemetry.clone()),
     };
     // Opened first: whoever finds that another runs it touches nothing.
@@ -135,6 +136,21 @@ impl Observer for Telemetry {
                 source: event::DIRECTORY.to_owned(),
                 is_renewal,
             })),
+            Happening::Failed {
+                names,
+                is_renewal,
+                problem,
+            } => {
+                let first = names.first().map(ToString::to_string).unwrap_or_default();
+                self.emit(&Event::CertificateFailed {
+                    id: first.clone(),
+                    domain: first,
+                    source: event::DIRECTORY.to_owned(),
+                    is_renewal,
+                    error: problem.to_owned(),
+                    retry_at: None,
+                });
+            }
             Happening::Revoked {
                 certificate,
                 reason,

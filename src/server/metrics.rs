@@ -15,7 +15,7 @@ use http::Method;
 
 use super::process;
 use crate::clock::Timestamp;
-use crate::event::{DIRECTORY, Event, Issued, Trigger};
+use crate::event::{DIRECTORY, Event, Trigger};
 use crate::on_demand::DECISIONS;
 
 /// Most certificates whose dates are shown: those that expire first.
@@ -328,10 +328,10 @@ impl Metrics {
         match event {
             Event::Reloaded => self.reloads.count("done"),
             Event::ReloadFailed { .. } => self.reloads.count("failed"),
-            Event::CertificateIssued(issued) => self.issued(issued).count("issued"),
-            Event::CertificateRenewed(issued) => self.issued(issued).count("renewed"),
+            Event::CertificateIssued(issued) => self.made_by(&issued.source).count("issued"),
+            Event::CertificateRenewed(issued) => self.made_by(&issued.source).count("renewed"),
             Event::CertificateRevoked { reason, .. } => self.directory.revocations.count(reason),
-            Event::CertificateFailed { .. } => self.issuances.count("failed"),
+            Event::CertificateFailed { source, .. } => self.made_by(source).count("failed"),
             Event::CertificateSwapped(_) => _ = self.swaps.fetch_add(1, Relaxed),
             Event::CertificateRequested {
                 trigger: Trigger::Tls | Trigger::Http,
@@ -349,8 +349,8 @@ impl Metrics {
 
     /// Where an issuance counts: what others obtain is told apart from what this server
     /// has for itself.
-    fn issued(&self, issued: &Issued) -> &Labelled {
-        match issued.source.as_str() {
+    fn made_by(&self, source: &str) -> &Labelled {
+        match source {
             DIRECTORY => &self.directory.certificates,
             _ => &self.issuances,
         }
@@ -663,7 +663,7 @@ pub const FAMILIES: &[Family] = &[
     counter(
         DIRECTORY_CERTIFICATES,
         &["result"],
-        "Certificates that the private ACME directory issued to its clients: issued or renewed",
+        "Certificates that the private ACME directory made for its clients: issued, renewed or failed",
     ),
     counter(
         DIRECTORY_REVOCATIONS,

@@ -15,7 +15,7 @@ use super::route::Urls;
 use super::signed::Signatory;
 use super::{Happening, Service};
 use crate::bundle::{Certificate, to_pem};
-use crate::clock::{Duration, Timestamp, rfc3339};
+use crate::clock::{Duration, Timestamp};
 use crate::identifier::Identifier;
 use crate::pki::ledger::{Entry, Reason, Revoke, Role};
 
@@ -40,10 +40,12 @@ struct RenewalInfo {
 }
 
 /// When a certificate should be renewed.
-#[derive(Debug, Serialize, PartialEq, Eq)]
+#[derive(Debug, Serialize)]
 struct Window {
-    start: String,
-    end: String,
+    #[serde(with = "time::serde::rfc3339")]
+    start: Timestamp,
+    #[serde(with = "time::serde::rfc3339")]
+    end: Timestamp,
 }
 
 impl Service {
@@ -166,20 +168,23 @@ impl Service {
     }
 
     /// RFC 9773 §5: what is replaced is the account's own, for one of the same names.
-    pub(super) fn check_replaced(
+    /// Gives its names once it is due: who renews when told to is not held up.
+    pub(super) fn replaced(
         &self,
         id: &str,
         account: &Account,
         names: &[Identifier],
-    ) -> Result<(), Problem> {
+    ) -> Result<Vec<Identifier>, Problem> {
         let entry = self.named(id)?;
         let order = self.state.order_of_certificate(&entry.serial)?;
+        let now = self.clock.now();
         if order.is_none_or(|order| order.account != account.id) {
             let detail = "the certificate to be replaced is not this account's";
             return Err(Problem::unauthorized(detail));
         }
         if names.iter().any(|name| entry.names.contains(name)) {
-            return Ok(());
+            let due = window(&entry, now).start <= now;
+            return Ok(if due { entry.names } else { Vec::new() });
         }
         Err(Problem::malformed(
             "the certificate to be replaced has none of the names ordered",
@@ -221,8 +226,5 @@ fn window(entry: &Entry, now: Timestamp) -> Window {
         let start = entry.not_after - left;
         (start, start + life / WINDOW_PART)
     };
-    Window {
-        start: rfc3339(start),
-        end: rfc3339(end),
-    }
+    Window { start, end }
 }

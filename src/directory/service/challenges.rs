@@ -19,6 +19,7 @@ use super::super::validate::validate;
 use super::answer::Answer;
 use super::orders::{AUTHORIZATION_LIFE, SOON};
 use super::route::Urls;
+use super::slots::Ticket;
 use super::{Happening, Service};
 use crate::clock::rfc3339;
 use crate::finding::words::causes;
@@ -102,8 +103,8 @@ fn challenge_of<'a>(challenge: &'a Challenge, urls: &Urls) -> ShownChallenge<'a>
 pub(super) enum Begun {
     /// It is as it is.
     Known(Authorization),
-    /// It has to be looked at.
-    Look(Validation),
+    /// It has to be looked at, when it is its turn.
+    Look(Validation, Ticket),
 }
 
 impl Service {
@@ -155,10 +156,20 @@ impl Service {
         // RFC 8555 §7.5.1: an empty object; what else older clients put into it does
         // not count.
         let _: Map<String, Value> = request.json()?;
+        let mut challenges = found.challenges.iter();
+        let open = challenges.find(|challenge| challenge.id == *id);
+        if open.is_some_and(|challenge| challenge.status != ChallengeStatus::Pending) {
+            return Ok(Begun::Known(found));
+        }
         self.limiter.may_fail(&account.id, &found.identifier, now)?;
-        match self.state.start_challenge(id, now)? {
-            Started::Now(validation) => Ok(Begun::Look(validation)),
-            Started::Already(_) => Ok(Begun::Known(found)),
+        let ticket = self.slots.enter(&account.id)?;
+        match self.state.start_challenge(id, now) {
+            Ok(Started::Now(validation)) => Ok(Begun::Look(validation, ticket)),
+            other => {
+                self.slots.leave(&ticket);
+                other?;
+                Ok(Begun::Known(found))
+            }
         }
     }
 
@@ -185,14 +196,18 @@ impl Service {
     /// a task of its own, since no client that leaves may stop it.
     ///
     /// `account` is the account's URL, for CAA records that name it.
-    pub(super) fn look(self: &Arc<Self>, wanted: Validation, account: String) -> JoinHandle<()> {
+    pub(super) fn look(
+        self: &Arc<Self>,
+        wanted: Validation,
+        ticket: Ticket,
+        account: String,
+    ) -> JoinHandle<()> {
         let service = Arc::clone(self);
         tokio::spawn(async move {
-            // It is never closed.
-            let Ok(_slot) = service.slots.acquire().await else {
-                return;
-            };
+            let turn = service.slots.turn(&ticket).await;
             let seen = service.validate(&wanted, &account).await;
+            drop(turn);
+            service.slots.leave(&ticket);
             let kept = service
                 .blocking(move |service| {
                     service.conclude(&wanted, seen);

@@ -3,16 +3,16 @@
 //! Whoever comes to sign takes along what others have queued: the inventory waits for
 //! the disk once per batch, not once per certificate.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 use tokio::sync::oneshot;
 
 use super::super::problem::Problem;
 use super::super::state::{Order, OrderId};
 use super::orders::{bad_csr, names_of};
-use super::{Happening, Service};
+use super::{Happening, Profile, Service};
 use crate::finding::words::causes;
-use crate::pki::{CaError, CsrNames, CsrRequest, SignedCsr};
+use crate::pki::{CaError, CsrNames, CsrRequest, Refused, SignedCsr};
 
 /// Certificates signed in one go at most, so that the first does not wait for the last.
 const BATCH: usize = 64;
@@ -33,14 +33,21 @@ pub(super) struct Queue {
     signing: Mutex<()>,
 }
 
+impl Queue {
+    fn next(&self) -> Option<Vec<(Job, oneshot::Sender<()>)>> {
+        let mut waiting = lock(&self.waiting);
+        let count = waiting.len().min(BATCH);
+        (count > 0).then(|| waiting.drain(..count).collect())
+    }
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Service {
     /// What is to be signed for an order in `processing`.
-    pub(super) fn job(&self, order: Order) -> Result<Job, Problem> {
-        let profile = self.profile(order.profile.as_deref())?;
+    pub(super) fn job(&self, order: Order, profile: &Profile) -> Result<Job, Problem> {
         let request = CsrRequest {
             names: CsrNames::Given(names_of(&order)?),
             usage: profile.usage,
@@ -64,19 +71,19 @@ impl Service {
         told
     }
 
-    /// Signs what is queued. Blocks on the disk.
+    /// Signs what is queued, or leaves it to whoever does so already. Blocks on the disk.
     pub(super) fn sign_queued(&self) {
-        let _turn = lock(&self.queue.signing);
-        loop {
-            let batch = {
-                let mut waiting = lock(&self.queue.waiting);
-                let count = waiting.len().min(BATCH);
-                waiting.drain(..count).collect::<Vec<_>>()
+        // Looked at once more after each turn: what was queued in its last moment by
+        // somebody who then left would wait for ever.
+        while !lock(&self.queue.waiting).is_empty() {
+            let _turn = match self.queue.signing.try_lock() {
+                Ok(turn) => turn,
+                Err(TryLockError::Poisoned(turn)) => turn.into_inner(),
+                Err(TryLockError::WouldBlock) => return,
             };
-            if batch.is_empty() {
-                return;
+            while let Some(batch) = self.queue.next() {
+                self.sign(batch);
             }
-            self.sign(batch);
         }
     }
 
@@ -85,12 +92,17 @@ impl Service {
             .iter()
             .map(|(job, _)| (job.csr.clone(), job.request.clone()))
             .collect();
-        let signed = match self.ca.sign_csrs(&requests) {
+        let signed = self.ca.sign_csrs(&requests).or_else(|error| {
+            // The disk may have been busy.
+            tracing::warn!(error = causes(&error), "signing once more");
+            self.ca.sign_csrs(&requests)
+        });
+        let signed = match signed {
             Ok(signed) => signed,
             Err(error) => {
                 let problem = refused(&error);
                 for (job, done) in batch {
-                    self.failed(&job.order, &problem);
+                    self.failed(&job, &problem);
                     let _ = done.send(());
                 }
                 return;
@@ -99,7 +111,7 @@ impl Service {
         for ((job, done), signed) in batch.into_iter().zip(signed) {
             match signed {
                 Ok(signed) => self.issued(&job, &signed),
-                Err(error) => self.failed(&job.order, &refused(&error)),
+                Err(error) => self.failed(&job, &refused(&error)),
             }
             // Whoever waited may have gone.
             let _ = done.send(());
@@ -121,20 +133,27 @@ impl Service {
             tracing::error!(order = %job.order, error, "a certificate was issued and its order could not be finished");
             return;
         }
-        for name in leaf.names() {
-            self.limiter.issued(name, now);
-        }
         self.observer.saw(&Happening::Issued {
             certificate: leaf,
             is_renewal: job.is_renewal,
         });
     }
 
-    fn failed(&self, order: &OrderId, problem: &Problem) {
+    fn failed(&self, job: &Job, problem: &Problem) {
+        let order = &job.order;
         if let Err(error) = self.state.fail_order(order, problem, self.clock.now()) {
             let error = causes(&error);
             tracing::error!(%order, error, "an order that failed could not be ended");
         }
+        let names = match &job.request.names {
+            CsrNames::Given(names) => names.as_slice(),
+            CsrNames::Requested => &[],
+        };
+        self.observer.saw(&Happening::Failed {
+            names,
+            is_renewal: job.is_renewal,
+            problem: problem.detail(),
+        });
     }
 }
 
@@ -142,9 +161,15 @@ impl Service {
 /// nothing of what is wrong here.
 pub(super) fn refused(error: &CaError) -> Problem {
     match error {
+        CaError::Refused(Refused::IssuerExpired { .. } | Refused::IssuerNotYetValid { .. }) => {
+            let (hint, error) = (error.hint(), causes(error));
+            tracing::error!(error, hint, "no certificate can be signed");
+            Problem::server_internal()
+        }
         CaError::Csr(_) | CaError::WeakKey(_) | CaError::Refused(_) => bad_csr(&causes(error)),
         other => {
-            tracing::error!(error = causes(other), "a certificate could not be signed");
+            let (hint, error) = (other.hint(), causes(other));
+            tracing::error!(error, hint, "a certificate could not be signed");
             Problem::server_internal()
         }
     }

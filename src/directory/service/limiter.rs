@@ -38,17 +38,33 @@ impl Limiter {
         taken.map_err(|wait| too_many("orders of this account", wait))
     }
 
-    /// Whether one more certificate may be had for this name.
-    pub(super) fn certificates(&self, name: &Identifier, now: Timestamp) -> Result<(), Problem> {
-        let key = Key::Certificates(name.clone());
+    /// Whether one more certificate may be had for each of these names.
+    pub(super) fn may_issue<'a>(
+        &self,
+        names: impl IntoIterator<Item = &'a Identifier>,
+        now: Timestamp,
+    ) -> Result<(), Problem> {
         let limit = self.limits.certificates_per_name;
-        let room = self.counters.peek(&key, limit, now);
-        room.map_err(|wait| too_many(&format!("certificates for {name}"), wait))
+        for name in names {
+            let room = self
+                .counters
+                .peek(&Key::Certificates(name.clone()), limit, now);
+            room.map_err(|wait| too_many(&format!("certificates for {name}"), wait))?;
+        }
+        Ok(())
     }
 
-    /// A certificate was issued for this name.
-    pub(super) fn issued(&self, name: &Identifier, now: Timestamp) {
-        self.count(Key::Certificates(name.clone()), now);
+    /// One more certificate for each of these names, or none.
+    pub(super) fn issue(&self, names: &[Identifier], now: Timestamp) -> Result<(), Problem> {
+        self.may_issue(names, now)?;
+        let limit = self.limits.certificates_per_name;
+        for name in names {
+            let taken = self
+                .counters
+                .take(Key::Certificates(name.clone()), limit, now);
+            taken.map_err(|wait| too_many(&format!("certificates for {name}"), wait))?;
+        }
+        Ok(())
     }
 
     /// Whether this account may be wrong about this name once more.

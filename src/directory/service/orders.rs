@@ -53,7 +53,11 @@ fn moment<'de, D: serde::Deserializer<'de>>(
     if asked.is_some_and(|moment| moment.nanosecond() != 0) {
         return Err(serde::de::Error::custom("dates have whole seconds"));
     }
-    Ok(asked.map(|moment| moment.to_offset(time::UtcOffset::UTC)))
+    let in_utc = |moment: Timestamp| {
+        let moment = moment.checked_to_offset(time::UtcOffset::UTC);
+        moment.ok_or_else(|| serde::de::Error::custom("the date is out of range"))
+    };
+    asked.map(in_utc).transpose()
 }
 
 /// The payload of finalize.
@@ -116,18 +120,15 @@ impl Service {
     ) -> Result<Answer, Problem> {
         let wanted: Wanted = request.json()?;
         let now = self.clock.now();
-        let eab = self.state.eab_key_of(&account.id)?;
-        if eab.as_ref().is_some_and(|key| key.revoked_at.is_some()) {
-            let detail = "the external account key of this account was revoked";
-            return Err(Problem::unauthorized(detail));
-        }
+        let eab = self.binding(account)?;
         let names = self.permitted(&wanted.identifiers, eab.as_ref())?;
         let profile = self.profile(wanted.profile.as_deref())?;
         self.check_dates(&wanted, profile, now)?;
-        if let Some(replaced) = &wanted.replaces {
-            self.check_replaced(replaced, account, &names)?;
-        }
-        self.check_room(account, &names, wanted.replaces.is_some(), now)?;
+        let exempt = match &wanted.replaces {
+            Some(replaced) => self.replaced(replaced, account, &names)?,
+            None => Vec::new(),
+        };
+        self.check_room(account, &names, &exempt, now)?;
         let trusted = eab.is_some_and(|key| key.trust == Trust::SkipValidation);
         let authorizations: Vec<_> = names
             .into_iter()
@@ -146,11 +147,27 @@ impl Service {
                 not_after: wanted.not_after,
                 profile: wanted.profile.as_deref(),
                 replaces: wanted.replaces.as_deref(),
-                expires_at: now + ORDER_LIFE,
+                expires_at: ends(&wanted, now),
             },
             now,
         )?;
         Ok(shown(&order, urls).status(StatusCode::CREATED))
+    }
+
+    /// The external account key of an account, which may be needed, and revoked by now.
+    fn binding(&self, account: &Account) -> Result<Option<EabKey>, Problem> {
+        let eab = self.state.eab_key_of(&account.id)?;
+        if eab.as_ref().is_some_and(|key| key.revoked_at.is_some()) {
+            let detail = "the external account key of this account was revoked";
+            return Err(Problem::unauthorized(detail));
+        }
+        if eab.is_none() && self.settings.require_eab {
+            return Err(Problem::new(
+                ProblemType::ExternalAccountRequired,
+                "this account is bound to no external account key, and needs one by now",
+            ));
+        }
+        Ok(eab)
     }
 
     /// The names that are asked for, if every one may be had; else all that is wrong.
@@ -188,7 +205,8 @@ impl Service {
         }
     }
 
-    /// Deny by default: a name has to be in everything that says what may be had.
+    /// Deny by default: a name has to be within the CA's constraints, and in what the
+    /// account's key lists or, where that lists nothing, in what everybody may have.
     fn check_name(
         &self,
         name: &Identifier,
@@ -299,7 +317,7 @@ impl Service {
         &self,
         account: &Account,
         names: &[Identifier],
-        replaces: bool,
+        exempt: &[Identifier],
         now: Timestamp,
     ) -> Result<(), Problem> {
         if self.state.open_orders(&account.id, now)? >= u64::from(self.settings.limits.open_orders)
@@ -308,13 +326,8 @@ impl Service {
             return Err(Problem::rate_limited(detail, Wait::from_secs(60)));
         }
         self.limiter.order(&account.id, now)?;
-        // Who renews when told to is not held up (RFC 9773 §5).
-        if !replaces {
-            for name in names {
-                self.limiter.certificates(name, now)?;
-            }
-        }
-        Ok(())
+        let counted = names.iter().filter(|name| !exempt.contains(name));
+        self.limiter.may_issue(counted, now)
     }
 
     /// The order with this id, if it is the account's.
@@ -352,6 +365,9 @@ impl Service {
             let detail = format!("the order is {}, not ready", order.status);
             return Err(Problem::new(ProblemType::OrderNotReady, detail));
         }
+        // What was permitted when it was ordered may not be any more.
+        self.permitted(&order.identifiers, self.binding(account)?.as_ref())?;
+        let profile = self.profile(order.profile.as_deref())?;
         // Some clients pad.
         let csr = BASE64URL_NOPAD
             .decode(payload.csr.trim_end_matches('=').as_bytes())
@@ -369,9 +385,20 @@ impl Service {
             return Err(bad_csr("the key in the CSR is the key of the account"));
         }
         let now = self.clock.now();
+        // Who renews when told to was counted when it was due.
+        if order.replaces.is_none() {
+            self.limiter.issue(&ordered, now)?;
+        }
         let order = self.state.begin_issuance(id, &read.der, &read.spki, now)?;
-        self.job(order)
+        self.job(order, profile)
     }
+}
+
+/// When an order ends: by then its dates can still be issued exactly.
+fn ends(wanted: &Wanted, now: Timestamp) -> Timestamp {
+    let usual = now + ORDER_LIFE;
+    let by_start = wanted.not_before.map_or(usual, |start| start + ORDER_LIFE);
+    usual.min(by_start).min(wanted.not_after.unwrap_or(usual))
 }
 
 /// The names of an order, which were checked when it was made.

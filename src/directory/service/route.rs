@@ -130,7 +130,7 @@ impl Urls {
     /// `public`, or the host that is asked for.
     pub(super) fn of(request: &Parts, public: Option<&Url>) -> Result<Self, Problem> {
         if let Some(public) = public {
-            return Ok(Self(public.as_str().trim_end_matches('/').to_owned()));
+            return Ok(Self::below(public));
         }
         let target = request.uri.authority().map(ToString::to_string);
         let header = || {
@@ -141,6 +141,10 @@ impl Urls {
             .or_else(header)
             .ok_or_else(|| Problem::malformed("the request names no host"))?;
         Ok(Self(format!("https://{host}")))
+    }
+
+    pub(super) fn below(url: &Url) -> Self {
+        Self(url.as_str().trim_end_matches('/').to_owned())
     }
 
     /// The URL that a request with this path was sent to.

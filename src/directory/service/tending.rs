@@ -7,11 +7,14 @@ use std::time::Duration as Wait;
 use tokio_util::sync::CancellationToken;
 
 use super::Service;
-use crate::clock::Duration;
+use super::route::Urls;
+use crate::clock::{Duration, rfc3339};
 use crate::finding::words::causes;
 
 /// How often it is looked what there is to do.
-const ROUND: Wait = Wait::from_secs(3600);
+const ROUND: Wait = Wait::from_secs(60);
+/// In how many of these rounds nothing but what failed before is looked at.
+const ROUNDS: u32 = 60;
 /// How long what is over is kept, so that people can look why.
 const KEPT: Duration = Duration::days(7);
 /// How long a certificate stays in the inventory after it has expired.
@@ -23,11 +26,18 @@ impl Service {
     pub async fn tend(self: Arc<Self>, stop: CancellationToken) {
         let work = async {
             self.look_again().await;
-            loop {
+            // A revocation of before may not have reached its list.
+            self.note_revocation();
+            for number in 0_u32.. {
                 let round = self
-                    .blocking(|service| {
-                        service.sweep();
-                        service.refresh_lists();
+                    .blocking(move |service| {
+                        service.publish_revocations();
+                        service.finish_issued();
+                        if number % ROUNDS == 0 {
+                            service.sweep();
+                            service.refresh_lists();
+                            service.look_ahead();
+                        }
                         Ok(())
                     })
                     .await;
@@ -45,8 +55,38 @@ impl Service {
             .blocking(|service| Ok(service.state.unfinished_challenges(service.clock.now())?))
             .await;
         for validation in found.unwrap_or_default() {
-            // Where the account is reached from outside is known once it asks again.
-            self.look(validation, String::new());
+            // Where the account is reached from outside is known only where it was said:
+            // CAA records that name accounts forbid what was interrupted otherwise.
+            let account = match &self.settings.public_url {
+                Some(url) => Urls::below(url).account(&validation.account),
+                None => String::new(),
+            };
+            match self.slots.enter(&validation.account) {
+                Ok(ticket) => drop(self.look(validation, ticket, account)),
+                Err(problem) => tracing::warn!(%problem, "a challenge is left as it was"),
+            }
+        }
+    }
+
+    /// Finishes orders whose certificate is in the inventory: the disk may have been
+    /// full for a moment.
+    fn finish_issued(&self) {
+        if let Err(error) = self.state.recover(self.clock.now()) {
+            let error = causes(&error);
+            tracing::error!(error, "orders that are issued could not be finished");
+        }
+    }
+
+    /// Says so while there is time to replace the intermediate.
+    fn look_ahead(&self) {
+        let authority = self.ca.authority();
+        if authority.rotation_due(self.clock.now()) {
+            let until = rfc3339(authority.active().certificate.not_after());
+            tracing::warn!(
+                until,
+                hint = "certmint ca rotate intermediate",
+                "certificates will soon be shorter than asked for: the intermediate ends"
+            );
         }
     }
 

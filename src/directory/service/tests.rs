@@ -94,6 +94,7 @@ impl Observer for Seen {
                 certificate,
                 is_renewal,
             } => format!("issued {} {is_renewal}", certificate.display_name()),
+            Happening::Failed { problem, .. } => format!("failed {problem}"),
             Happening::Revoked { reason, .. } => format!("revoked {reason}"),
         };
         self.0.lock().unwrap().push(words);

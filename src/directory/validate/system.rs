@@ -1,13 +1,15 @@
 //! The network as this machine has it.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
+use std::sync::Arc;
 use std::time::Duration;
 
 use hickory_proto::rr::rdata::CAA;
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 
-use super::Network;
+use super::{Network, Policy};
 use crate::directory::caa::CaaRecord;
 use crate::identifier::DnsName;
 use crate::issuer::BoxFuture;
@@ -17,12 +19,16 @@ use crate::net::dns::{Dns, DnsError, DomainName};
 const WALK: Duration = Duration::from_secs(6);
 /// Authoritative servers asked at most: they have one zone.
 const SERVERS: usize = 4;
+/// Names that the system is asked for at a time.
+const LOOKUPS: usize = 32;
 
 /// Real sockets, and the system's resolvers or another one.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct SystemNetwork {
     dns: Dns,
     own_resolver: bool,
+    local: bool,
+    lookups: Arc<Semaphore>,
 }
 
 impl SystemNetwork {
@@ -31,14 +37,45 @@ impl SystemNetwork {
         Self {
             dns: Dns::new(resolver),
             own_resolver: resolver.is_some(),
+            local: false,
+            lookups: Arc::new(Semaphore::new(LOOKUPS)),
         }
+    }
+
+    /// Also asks name servers on this machine and its links where zones name such.
+    #[must_use]
+    pub fn reach_local(mut self, local: bool) -> Self {
+        self.local = local;
+        self
+    }
+
+    /// Of the system, on a thread that nobody can stop: of these there are only so many,
+    /// however slowly names are answered for.
+    async fn system_addresses(&self, name: String) -> io::Result<Vec<IpAddr>> {
+        let lookups = Arc::clone(&self.lookups).acquire_owned().await;
+        let looking = tokio::task::spawn_blocking(move || {
+            let _lookups = lookups;
+            let found = (name.as_str(), 0).to_socket_addrs()?;
+            Ok(found.map(|address| address.ip()).collect())
+        });
+        looking.await.map_err(io::Error::other)?
     }
 
     /// From the zone's own servers, past every cache; none where no way leads to them.
     async fn authoritative(&self, name: &DomainName) -> Vec<String> {
+        if self.own_resolver {
+            return Vec::new();
+        }
+        let policy = Policy {
+            allow_local: self.local,
+            ..Policy::default()
+        };
         let walk = async {
             let target = self.dns.target_of(name).await.ok()?;
-            for server in target.zone.servers.iter().take(SERVERS) {
+            let servers = target.zone.servers.iter();
+            // A stranger names these, too.
+            let allowed = servers.filter(|server| policy.allows(server.address.ip()));
+            for server in allowed.take(SERVERS) {
                 if let Ok(texts) = self.dns.txt_at(server.address, target.name()).await {
                     return Some(texts);
                 }
@@ -60,8 +97,7 @@ impl Network for SystemNetwork {
                 let name = DomainName::parse(name.as_str()).map_err(failed)?;
                 return self.dns.addresses(&name).await.map_err(failed);
             }
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            Ok(found.map(|address| address.ip()).collect())
+            self.system_addresses(name.as_str().to_owned()).await
         })
     }
 

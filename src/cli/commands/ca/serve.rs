@@ -159,11 +159,20 @@ fn publication(
     printer: &mut Printer,
 ) -> Result<Option<Publication>, CliError> {
     let (Beside(http), given) = (args.http, &args.said.publish_url);
-    let port = match (given, http) {
+    let address = match (given, http) {
         (Some(given), _) => return Ok(Some(given.clone())),
         (None, None) => return Ok(None),
-        (None, Some(ListenAddr(address))) => address.port(),
+        (None, Some(ListenAddr(address))) => address,
     };
+    let port = address.port();
+    if address.ip().is_loopback() && !is_this_machine(host) {
+        printer.note(&format!(
+            "certificates will not say where the CRLs are: nobody but this machine reaches \
+             {address}; listen on another address with `--http`, or say where they are with \
+             `--publish-url`"
+        ));
+        return Ok(None);
+    }
     if port == 0 {
         printer.note(
             "certificates will not say where the CRLs are: a port that changes is none; name one \
@@ -177,6 +186,13 @@ fn publication(
     };
     let publication = Publication::try_from(url);
     publication.map(Some).map_err(CliError::failed)
+}
+
+/// Whether the host of a URL leads nowhere else.
+fn is_this_machine(host: &str) -> bool {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let address = bare.parse::<IpAddr>();
+    bare == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
 fn limits(args: &QuotaArgs) -> Limits {

@@ -536,3 +536,31 @@ async fn limits_answer_429_and_say_when_to_come_back() {
     second.ordered(&["a.test"]).await;
     world.client().await;
 }
+
+#[tokio::test]
+async fn orders_that_were_let_in_together_do_not_exceed_the_limit_of_a_name() {
+    let limits = Limits {
+        certificates_per_name: 1,
+        ..Limits::default()
+    };
+    let world = World::with(Settings {
+        limits,
+        ..settings()
+    })
+    .await;
+    let (first, second) = (world.client().await, world.client().await);
+    let racing = [
+        first.ordered(&["r.test"]).await.1,
+        second.ordered(&["r.test"]).await.1,
+    ];
+    first.authorize(&racing[0]).await;
+    second.authorize(&racing[1]).await;
+    let key = PrivateKey::generate(KeyType::P256).unwrap();
+    let csr = csr_for(&key, &["r.test"]);
+    assert_eq!(first.finalize(&racing[0], &csr).await.at("status"), "valid");
+    let late = second.finalize(&racing[1], &csr).await;
+    assert_eq!(late.problem(), "rateLimited");
+    world.clock.advance(Duration::minutes(62));
+    let later = second.finalize(&racing[1], &csr).await;
+    assert_eq!(later.at("status"), "valid", "the order was kept");
+}

@@ -269,6 +269,8 @@ async fn dates_are_issued_exactly_or_refused() {
         ("", "2027-03-01T00:00:00Z"),
         ("", "2026-12-01T00:00:00.5Z"),
         ("", "soon"),
+        ("", "9999-12-31T23:59:59-23:59"),
+        ("0000-01-01T00:00:00+23:59", "2026-11-25T00:00:00Z"),
         ("2026-11-20T00:00:00Z", "2026-11-25T00:00:00Z"),
         ("2026-12-20T00:00:00Z", "2026-12-25T00:00:00Z"),
         ("2026-11-23T00:00:00Z", "2026-11-22T13:00:00Z"),
@@ -421,6 +423,7 @@ async fn external_accounts_bound_names_and_may_be_believed() {
         .await;
     assert_eq!(done.at("status"), "valid");
 
+    let (_, ready) = client.ordered(&["b.lab.test"]).await;
     let second = TestKey::new(KeyType::P256);
     let payload = json!({ "externalAccountBinding": bound(&eab, &url, &second) }).to_string();
     let twice = world.post(&url, &second, None, payload.as_bytes()).await;
@@ -434,6 +437,52 @@ async fn external_accounts_bound_names_and_may_be_believed() {
         .order(json!({ "identifiers": [dns("a.lab.test")] }))
         .await;
     assert_eq!(late.problem(), "unauthorized");
+    // Nor is what it had ordered before made any more.
+    let late = client
+        .finalize(&ready, &csr_for(&key, &["b.lab.test"]))
+        .await;
+    assert_eq!(late.problem(), "unauthorized");
+    assert_eq!(world.leaves(), 1);
+}
+
+#[tokio::test]
+async fn a_policy_that_was_narrowed_holds_for_what_was_ordered_before() {
+    let key = PrivateKey::generate(KeyType::P256).unwrap();
+    for (narrow, want) in [
+        (
+            Settings {
+                require_eab: true,
+                ..settings()
+            },
+            "externalAccountRequired",
+        ),
+        (
+            Settings {
+                permit: Permit::Exactly(BTreeSet::new()),
+                ..settings()
+            },
+            "rejectedIdentifier",
+        ),
+    ] {
+        let world = World::new().await;
+        let client = world.client().await;
+        let (_, order) = client.ordered(&["a.test"]).await;
+        client.authorize(&order).await;
+        let (account, kid) = (client.key, client.kid);
+        let world = world.reopened(narrow).await;
+        let client = Client {
+            world: &world,
+            key: account,
+            kid,
+        };
+        let reply = client.finalize(&order, &csr_for(&key, &["a.test"])).await;
+        assert_eq!(reply.problem(), want);
+        let reply = client
+            .order(json!({ "identifiers": [dns("a.test")] }))
+            .await;
+        assert_eq!(reply.problem(), want);
+        assert_eq!(world.leaves(), 0);
+    }
 }
 
 fn bound(eab: &crate::directory::state::EabKey, url: &str, key: &TestKey) -> Value {

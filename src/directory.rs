@@ -15,10 +15,12 @@ pub mod jws;
 pub mod limits;
 pub mod nonce;
 pub mod problem;
+mod observer;
 mod service;
+mod settings;
 pub mod state;
 pub mod validate;
 
-pub use service::{
-    Happening, Limits, Observer, OpenError, Permit, Profile, Service, Settings, Surroundings,
-};
+pub use observer::{Happening, Observer};
+pub use service::{OpenError, Service, Surroundings};
+pub use settings::{Limits, Permit, Profile, Settings};

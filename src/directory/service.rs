@@ -18,7 +18,7 @@ mod signed;
 mod slots;
 mod tending;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -42,135 +42,17 @@ use self::slots::Slots;
 use super::nonce::Nonces;
 use super::problem::{Problem, ProblemType};
 use super::state::{ChallengeId, OrderId, State, StateError};
-use super::validate::{Network, Policy};
-use crate::bundle::Certificate;
-use crate::challenge::ChallengeKind;
-use crate::clock::{Clock, Duration};
-use crate::identifier::{DnsName, Identifier, NameConstraints};
-use crate::issuer::{BoxFuture, Usage};
+use super::validate::Network;
+use super::{Happening, Observer, Settings};
+use crate::clock::Clock;
+use crate::identifier::DnsName;
+use crate::issuer::BoxFuture;
 use crate::key::Passphrase;
-use crate::pki::{CaError, PrivateCa, Publication};
+use crate::pki::{CaError, PrivateCa};
 use crate::store::{Lock, StoreError};
 
 /// What keeps two servers from running the directory of one CA.
 const LOCK: &str = "acme-directory";
-
-/// How a directory is run.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// What every URL begins with, such as `https://ca.example`; `None` means the host
-    /// that each request asks for.
-    pub public_url: Option<Url>,
-    /// The terms of service, which accounts must then agree to.
-    pub terms_of_service: Option<Url>,
-    /// A page about this CA.
-    pub website: Option<Url>,
-    /// Names of this CA in CAA records (RFC 8659), which are looked up if there are any.
-    pub caa_identities: Vec<DnsName>,
-    /// Whether an account must be bound to an external one (RFC 8555 §7.3.4).
-    pub require_eab: bool,
-    /// For which names certificates are issued, within the CA's own constraints.
-    pub permit: Permit,
-    /// The kinds of challenge offered.
-    pub challenges: Vec<ChallengeKind>,
-    /// What can be had; the first is the default.
-    pub profiles: Vec<Profile>,
-    /// How much of what.
-    pub limits: Limits,
-    /// How challenges are looked at.
-    pub validation: Policy,
-    /// Where the CRLs and the issuers' certificates can be had, if anywhere.
-    pub publication: Option<Publication>,
-    /// Whether this serves its own process alone: beside another directory of the same
-    /// CA, and leaving to that one what one that died has begun.
-    pub embedded: bool,
-}
-
-/// For which names certificates are issued.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Permit {
-    /// Those below these, which are some.
-    Within(NameConstraints),
-    /// Exactly these.
-    Exactly(BTreeSet<Identifier>),
-    /// All that the CA's own constraints allow.
-    Any,
-}
-
-/// A kind of certificate that can be ordered by name.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Profile {
-    /// Its name.
-    pub name: String,
-    /// One line about it, for people.
-    pub description: String,
-    /// Life of a certificate when the order says nothing.
-    pub lifetime: Duration,
-    /// The longest life that an order may ask for.
-    pub longest: Duration,
-    /// What the certificates are for.
-    pub usage: Usage,
-}
-
-impl Profile {
-    /// Life of a certificate when neither the order nor the operator says anything, in
-    /// days: whatever asks by ACME renews by itself.
-    pub const DAYS: u32 = 7;
-    /// The longest life that an order may ask for, in days.
-    const LONGEST_DAYS: u32 = 90;
-
-    /// What can be ordered; without a choice certificates live `days` days.
-    pub fn usual(days: u32) -> Vec<Self> {
-        let profile = |name: &str, description: &str, days: u32, longest: u32| Self {
-            name: name.to_owned(),
-            description: description.to_owned(),
-            lifetime: Duration::days(days.into()),
-            longest: Duration::days(longest.into()),
-            usage: Usage::Server,
-        };
-        let lasting = match days {
-            1 => "1 day".to_owned(),
-            days => format!("{days} days"),
-        };
-        let first = format!("{lasting} unless the order says when it ends");
-        vec![
-            profile("default", &first, days, days.max(Self::LONGEST_DAYS)),
-            profile("classic", "90 days", 90, 90),
-            profile("shortlived", "1 day", 1, 1),
-        ]
-    }
-}
-
-/// How much the directory does for whom.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Limits {
-    /// New accounts per client address (IPv6: /64) and hour.
-    pub accounts_per_address: u32,
-    /// New orders per account and hour.
-    pub orders_per_account: u32,
-    /// Orders of one account that are not finished.
-    pub open_orders: u32,
-    /// Failed validations per account and name and hour; those that go on when it is met
-    /// are finished.
-    pub failures_per_name: u32,
-    /// Certificates per name and hour.
-    pub certificates_per_name: u32,
-    /// Validations going on at a time, over all accounts; a sixteenth of them for each.
-    pub validations: u32,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            accounts_per_address: 100,
-            orders_per_account: 1000,
-            open_orders: 300,
-            failures_per_name: 20,
-            certificates_per_name: 100,
-            validations: 256,
-        }
-    }
-}
 
 /// What a directory stands on.
 #[derive(Debug, Clone)]
@@ -185,61 +67,6 @@ pub struct Surroundings {
     pub network: Arc<dyn Network>,
     /// Who is told what happens.
     pub observer: Arc<dyn Observer>,
-}
-
-/// Who is told what happens. Called from any thread; must not block.
-pub trait Observer: Send + Sync + Debug {
-    /// It has happened.
-    fn saw(&self, happening: &Happening<'_>);
-}
-
-/// Tells nobody.
-impl Observer for () {
-    fn saw(&self, _: &Happening<'_>) {}
-}
-
-/// What happens in a directory.
-#[derive(Debug, Clone, Copy)]
-pub enum Happening<'a> {
-    /// A request was answered.
-    Request {
-        /// What was asked for, such as `new-order`: one of a fixed list.
-        endpoint: &'static str,
-        /// Why not, if it was refused.
-        problem: Option<ProblemType>,
-    },
-    /// A challenge was looked at.
-    Validated {
-        /// How.
-        kind: ChallengeKind,
-        /// Of what.
-        identifier: &'a Identifier,
-        /// What was wrong.
-        problem: Option<&'a str>,
-    },
-    /// A certificate was issued.
-    Issued {
-        /// It.
-        certificate: &'a Certificate,
-        /// It stands in an older one's place.
-        is_renewal: bool,
-    },
-    /// An order was checked, and no certificate could be signed for it.
-    Failed {
-        /// For what.
-        names: &'a [Identifier],
-        /// It was to stand in an older one's place.
-        is_renewal: bool,
-        /// Why not.
-        problem: &'a str,
-    },
-    /// A certificate was revoked.
-    Revoked {
-        /// It.
-        certificate: &'a Certificate,
-        /// Why, as RFC 5280 words it.
-        reason: &'static str,
-    },
 }
 
 /// The private CA's ACME server.
@@ -554,8 +381,6 @@ impl Service {
             profiles,
             ..
         } = &self.settings;
-        let named = |profile: &'_ Profile| (profile.name.clone(), profile.description.clone());
-        let profiles: Vec<_> = profiles.iter().map(named).collect();
         Answer::json(&Index {
             new_nonce: urls.at("new-nonce"),
             new_account: urls.at("new-account"),
@@ -570,7 +395,7 @@ impl Service {
                 external_account_required: self.settings.require_eab,
                 profiles: profiles
                     .iter()
-                    .map(|(name, words)| (name.as_str(), words.as_str()))
+                    .map(|profile| (profile.name.as_str(), profile.description.as_str()))
                     .collect(),
             },
         })

@@ -84,6 +84,12 @@ impl State {
         })))
     }
 
+    /// Keeps the directory from writing until it is dropped: for whoever writes to the same
+    /// database by another connection.
+    pub fn turn(&self) -> impl Sized + '_ {
+        self.held()
+    }
+
     /// What the inventory has of the certificate with this serial number.
     pub fn certificate(&self, serial: &[u8]) -> Result<Option<Entry>, StateError> {
         Ok(self.held().ledger.by_serial(serial)?)

@@ -164,7 +164,7 @@ impl PrivateCa {
     /// Of the request only the public key counts, and its names if `request` says
     /// so; [`SignedCsr::notes`] tells what was left out.
     pub fn sign_csr(&self, der_or_pem: &[u8], request: &CsrRequest) -> Result<SignedCsr, CaError> {
-        let mut signed = self.sign_batch([(der_or_pem, request)])?;
+        let mut signed = self.sign_batch([(der_or_pem, request)], || ())?;
         signed.pop().expect("one request has one answer")
     }
 
@@ -172,18 +172,25 @@ impl PrivateCa {
     /// same order.
     ///
     /// One that is refused does not hinder the others. When the ledger cannot be
-    /// written, none is handed out.
-    pub fn sign_csrs(
+    /// written, none is handed out. `turn` is taken when everything is signed, and held
+    /// while the ledger is written: it keeps others in this process from writing to the
+    /// same database, who would otherwise have to wait for it by sleeping.
+    pub fn sign_csrs<T>(
         &self,
         requests: &[(Vec<u8>, CsrRequest)],
+        turn: impl FnOnce() -> T,
     ) -> Result<Vec<Result<SignedCsr, CaError>>, CaError> {
         let requests = requests.iter();
-        self.sign_batch(requests.map(|(csr, request)| (csr.as_slice(), request)))
+        self.sign_batch(
+            requests.map(|(csr, request)| (csr.as_slice(), request)),
+            turn,
+        )
     }
 
-    fn sign_batch<'a>(
+    fn sign_batch<'a, T>(
         &self,
         requests: impl IntoIterator<Item = (&'a [u8], &'a CsrRequest)>,
+        turn: impl FnOnce() -> T,
     ) -> Result<Vec<Result<SignedCsr, CaError>>, CaError> {
         let signer = self.signer();
         let now = self.clock.now();
@@ -196,6 +203,7 @@ impl PrivateCa {
                 Ok(signed)
             })
             .collect();
+        let _turn = turn();
         self.record(&entries)?;
         Ok(answers)
     }
@@ -738,7 +746,7 @@ mod tests {
             (b"no request".to_vec(), day.clone()),
             (csr(&["c.test"]), day),
         ];
-        let answers = ca.sign_csrs(&requests).unwrap();
+        let answers = ca.sign_csrs(&requests, || ()).unwrap();
         let names = answers.iter().map(|answer| {
             let leaf = answer.as_ref().ok()?.chain.first()?;
             Some(leaf.names()[0].to_string())
@@ -751,7 +759,7 @@ mod tests {
         ];
         assert_eq!(names.collect::<Vec<_>>(), expected);
         assert_eq!(rows(dir.path()), before + 2);
-        assert!(ca.sign_csrs(&[]).unwrap().is_empty());
+        assert!(ca.sign_csrs(&[], || ()).unwrap().is_empty());
 
         // All of them or none: the last entry of the batch is not taken.
         let connection = rusqlite::Connection::open(dir.path().join("ca/ca.sqlite")).unwrap();
@@ -761,7 +769,7 @@ mod tests {
                  BEGIN SELECT RAISE(ABORT, 'full'); END",
             )
             .unwrap();
-        let failed = ca.sign_csrs(&requests).unwrap_err();
+        let failed = ca.sign_csrs(&requests, || ()).unwrap_err();
         assert!(matches!(failed, CaError::Ledger(_)), "{failed:?}");
         assert_eq!(rows(dir.path()), before + 2);
     }

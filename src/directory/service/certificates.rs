@@ -6,14 +6,15 @@ use std::time::Duration as Wait;
 use data_encoding::BASE64URL_NOPAD;
 use serde::{Deserialize, Serialize};
 
+use super::super::Happening;
 use super::super::jwk::Jwk;
 use super::super::jws::Verified;
 use super::super::problem::{Problem, ProblemType};
 use super::super::state::{Account, OrderId, OrderStatus};
+use super::Service;
 use super::answer::Answer;
 use super::route::Urls;
 use super::signed::Signatory;
-use super::{Happening, Service};
 use crate::bundle::{Certificate, to_pem};
 use crate::clock::{Duration, Timestamp};
 use crate::identifier::Identifier;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tokio::task::JoinHandle;
 
+use super::super::Happening;
 use super::super::asked::AskedIdentifier;
 use super::super::caa;
 use super::super::jws::Verified;
@@ -16,11 +17,11 @@ use super::super::state::{
     ChallengeStatus, Outcome, Started, Validation,
 };
 use super::super::validate::validate;
+use super::Service;
 use super::answer::Answer;
 use super::orders::{AUTHORIZATION_LIFE, SOON};
 use super::route::Urls;
 use super::slots::Ticket;
-use super::{Happening, Service};
 use crate::clock::rfc3339;
 use crate::finding::words::causes;
 use crate::identifier::{Identifier, quoted};

@@ -9,8 +9,9 @@ use tokio::sync::oneshot;
 
 use super::super::problem::Problem;
 use super::super::state::{Order, OrderId};
+use super::super::{Happening, Profile};
+use super::Service;
 use super::orders::{bad_csr, names_of};
-use super::{Happening, Profile, Service};
 use crate::finding::words::causes;
 use crate::pki::{CaError, CsrNames, CsrRequest, Refused, SignedCsr};
 
@@ -92,10 +93,11 @@ impl Service {
             .iter()
             .map(|(job, _)| (job.csr.clone(), job.request.clone()))
             .collect();
-        let signed = self.ca.sign_csrs(&requests).or_else(|error| {
+        let sign = || self.ca.sign_csrs(&requests, || self.state.turn());
+        let signed = sign().or_else(|error| {
             // The disk may have been busy.
             tracing::warn!(error = causes(&error), "signing once more");
-            self.ca.sign_csrs(&requests)
+            sign()
         });
         let signed = match signed {
             Ok(signed) => signed,

@@ -2,10 +2,10 @@
 
 use std::net::IpAddr;
 
+use super::super::Limits;
 use super::super::limits::{Counters, Key, Wait};
 use super::super::problem::Problem;
 use super::super::state::AccountId;
-use super::Limits;
 use crate::clock::Timestamp;
 use crate::identifier::Identifier;
 

@@ -13,10 +13,11 @@ use super::super::problem::{Problem, ProblemType, Subproblem};
 use super::super::state::{
     Account, EabKey, NewAuthorization, NewOrder, Order, OrderId, OrderStatus, Trust,
 };
+use super::super::{Permit, Profile};
+use super::Service;
 use super::answer::Answer;
 use super::issuing::{Job, refused};
 use super::route::Urls;
-use super::{Permit, Profile, Service};
 use crate::challenge::ChallengeKind;
 use crate::clock::{Duration, Timestamp, rfc3339};
 use crate::identifier::{Identifier, NameConstraints, quoted};

@@ -15,13 +15,20 @@ use http::header::{CONTENT_TYPE, HOST};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 
+use super::super::validate::Policy;
+use super::super::{Limits, Permit, Profile};
 use super::*;
+use crate::bundle::Certificate;
+use crate::challenge::ChallengeKind;
 use crate::challenge::KeyAuthorization;
+use crate::clock::Duration;
 use crate::clock::{ManualClock, Timestamp};
 use crate::directory::caa::CaaRecord;
 use crate::directory::jws::tests::{TestKey, jwk_of};
 use crate::directory::state::Trust;
+use crate::identifier::{Identifier, NameConstraints};
 use crate::key::{KeyType, PrivateKey};
 use crate::pki::ledger::{Filter, Ledger, Role};
 use crate::pki::{CaName, InitRequest, init, request as csr};
@@ -39,17 +46,22 @@ fn moment(text: &str) -> Timestamp {
 
 /// A network of TXT records alone.
 #[derive(Debug, Default)]
-struct Zone(Mutex<HashMap<String, Vec<String>>>, Mutex<Option<String>>);
+struct Zone {
+    texts: Mutex<HashMap<String, Vec<String>>>,
+    caa: Mutex<Option<String>>,
+    /// What `slow.test` waits for.
+    slow: Notify,
+}
 
 impl Zone {
     fn set(&self, name: &str, text: String) {
-        let mut zone = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        zone.insert(name.to_owned(), vec![text]);
+        let mut texts = self.texts.lock().unwrap_or_else(PoisonError::into_inner);
+        texts.insert(name.to_owned(), vec![text]);
     }
 
     /// Every name has a CAA record that lets this CA issue.
     fn allow_only(&self, issuer: &str) {
-        *self.1.lock().unwrap() = Some(issuer.to_owned());
+        *self.caa.lock().unwrap() = Some(issuer.to_owned());
     }
 }
 
@@ -59,9 +71,14 @@ impl Network for Zone {
     }
 
     fn texts<'a>(&'a self, name: &'a DnsName) -> BoxFuture<'a, io::Result<Vec<String>>> {
-        let zone = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = zone.get(name.as_str()).cloned().unwrap_or_default();
-        Box::pin(async { Ok(found) })
+        let texts = self.texts.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = texts.get(name.as_str()).cloned().unwrap_or_default();
+        Box::pin(async move {
+            if name.as_str() == "slow.test" {
+                self.slow.notified().await;
+            }
+            Ok(found)
+        })
     }
 
     fn caa<'a>(&'a self, _: &'a DnsName) -> BoxFuture<'a, io::Result<Vec<CaaRecord>>> {
@@ -70,7 +87,7 @@ impl Network for Zone {
             tag: "issue".to_owned(),
             value: issuer.into_bytes(),
         };
-        let issuer = self.1.lock().unwrap().clone();
+        let issuer = self.caa.lock().unwrap().clone();
         Box::pin(async move { Ok(issuer.map(record).into_iter().collect()) })
     }
 

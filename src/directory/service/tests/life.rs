@@ -458,7 +458,7 @@ async fn a_policy_that_was_narrowed_holds_for_what_was_ordered_before() {
         ),
         (
             Settings {
-                permit: Permit::Exactly(BTreeSet::new()),
+                permit: Permit::Exactly(Default::default()),
                 ..settings()
             },
             "rejectedIdentifier",
@@ -667,4 +667,40 @@ async fn during_a_rotation_both_chains_are_offered() {
     assert_eq!(alternates(&before).await, Vec::<String>::new());
     let none = format!("{other}1");
     assert_eq!(client.fetch(&none).await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn what_takes_long_is_answered_in_between_and_goes_on_when_the_client_leaves() {
+    let world = World::new().await;
+    let client = world.client().await;
+    for leaves in [false, true] {
+        let (url, order) = client.ordered(&["slow.test"]).await;
+        let authz = order["authorizations"][0].as_str().unwrap();
+        let object = client.fetch(authz).await.json();
+        let challenges = object["challenges"].as_array().unwrap();
+        let dns01 = challenges.iter().find(|c| c["type"] == "dns-01").unwrap();
+        let answer = client.answer_to(dns01).dns_value();
+        world.zone.set("slow.test", answer);
+        let ready = client.post(dns01["url"].as_str().unwrap(), json!({}));
+        if leaves {
+            let patience = std::time::Duration::from_millis(300);
+            assert!(timeout(patience, ready).await.is_err(), "it left");
+        } else {
+            let said = ready.await;
+            assert_eq!(said.at("status"), "processing");
+            assert_eq!(said.header("retry-after"), "1");
+        }
+        let meanwhile = client.fetch(authz).await;
+        assert_eq!(meanwhile.at("status"), "pending");
+        assert_eq!(meanwhile.header("retry-after"), "1");
+        world.zone.slow.notify_one();
+        let mut seen = String::new();
+        for _ in 0..1000 {
+            seen = client.fetch(&url).await.at("status");
+            if seen != "pending" {
+                break;
+            }
+        }
+        assert_eq!(seen, "ready");
+    }
 }

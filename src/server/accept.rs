@@ -226,15 +226,10 @@ fn prepare(socket: &Socket, limits: &Limits) -> io::Result<()> {
 }
 
 /// Stops listening, so that a socket with an overlapping address can begin to; what was
-/// not accepted yet is lost. [`listen_again`] takes it back.
+/// not accepted yet is lost.
 pub(super) fn stand_aside(socket: impl std::os::fd::AsFd) -> io::Result<()> {
     // The address stays bound; that harms nobody who may reuse it.
     Ok(rustix::net::shutdown(&socket, rustix::net::Shutdown::Read)?)
-}
-
-/// Goes on listening after [`stand_aside`].
-pub(super) fn listen_again(socket: impl std::os::fd::AsFd) -> io::Result<()> {
-    Ok(rustix::net::listen(&socket, BACKLOG)?)
 }
 
 /// How long the kernel waits for a client that takes nothing.
@@ -271,9 +266,11 @@ pub(super) async fn accept_loop(
             None => return,
             Some(Ok((stream, peer))) => {
                 let serving = current.load_full();
-                let admitting = admit(stream, peer, &serving);
-                if closed.run_until_cancelled(admitting).await.is_none() {
-                    return;
+                tokio::select! {
+                    biased;
+                    // Who is accepted while it closes has a place, if there is one.
+                    () = admit(stream, peer, &serving) => {}
+                    () = closed.cancelled() => return,
                 }
             }
             Some(Err(error)) => {
@@ -336,6 +333,9 @@ async fn accept_failed(error: &io::Error, serving: &Serving) {
                  (raise the limit of open files, `LimitNOFILE=` of a service)"
             );
         }
+        tokio::time::sleep(PAUSE).await;
+    } else if errno == Some(Errno::INVAL) {
+        // The listener stands aside; it is closed soon.
         tokio::time::sleep(PAUSE).await;
     } else {
         // The client went away before it was accepted (ECONNABORTED and the like).

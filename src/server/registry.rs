@@ -6,7 +6,6 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::AsFd as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -322,19 +321,13 @@ impl Bound {
         stopped.is_ok()
     }
 
-    /// Takes that back.
+    /// Listens where it made way, on a socket of its own: the runtime takes the old one
+    /// for closed for good, and would try it without end.
     fn listen_again(&mut self, closed: CancellationToken) -> io::Result<()> {
-        if let Socket::Accepting(socket) = &self.socket {
-            // The runtime takes the old descriptor for closed for good.
-            let socket = socket.as_fd().try_clone_to_owned()?;
-            self.closed.cancel();
-            self.closed = closed;
-            self.socket = Socket::Waiting(socket.into());
-        }
-        match &self.socket {
-            Socket::Waiting(socket) => accept::listen_again(socket),
-            Socket::Accepting(_) => Ok(()),
-        }
+        let socket = accept::bind(self.address, &self.settings.limits)?;
+        self.socket = Socket::Waiting(socket);
+        std::mem::replace(&mut self.closed, closed).cancel();
+        Ok(())
     }
 
     fn close(self) {

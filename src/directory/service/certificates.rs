@@ -14,7 +14,7 @@ use super::super::state::{Account, OrderId, OrderStatus};
 use super::Service;
 use super::answer::Answer;
 use super::route::Urls;
-use super::signed::Signatory;
+use super::signed::{Signatory, decoded};
 use crate::bundle::{Certificate, to_pem};
 use crate::clock::{Duration, Timestamp};
 use crate::identifier::Identifier;
@@ -121,9 +121,7 @@ impl Service {
     /// The leaf of ours that a client has sent.
     fn meant(&self, encoded: &str) -> Result<Entry, Problem> {
         let malformed = || Problem::malformed("the `certificate` is none");
-        let der = BASE64URL_NOPAD
-            .decode(encoded.trim_end_matches('=').as_bytes())
-            .map_err(|_| malformed())?;
+        let der = decoded(encoded).ok_or_else(malformed)?;
         let certificate = Certificate::from_der(&der).map_err(|_| malformed())?;
         let entry = self.state.certificate(certificate.serial())?;
         entry

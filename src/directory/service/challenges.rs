@@ -157,9 +157,8 @@ impl Service {
         // RFC 8555 §7.5.1: an empty object; what else older clients put into it does
         // not count.
         let _: Map<String, Value> = request.json()?;
-        let mut challenges = found.challenges.iter();
-        let open = challenges.find(|challenge| challenge.id == *id);
-        if open.is_some_and(|challenge| challenge.status != ChallengeStatus::Pending) {
+        let asked = found.challenge(id);
+        if asked.is_some_and(|challenge| challenge.status != ChallengeStatus::Pending) {
             return Ok(Begun::Known(found));
         }
         self.limiter.may_fail(&account.id, &found.identifier, now)?;
@@ -181,9 +180,8 @@ impl Service {
         id: &ChallengeId,
         urls: &Urls,
     ) -> Result<Answer, Problem> {
-        let mut challenges = found.challenges.iter();
-        let challenge = challenges
-            .find(|challenge| challenge.id == *id)
+        let challenge = found
+            .challenge(id)
             .ok_or_else(|| Problem::not_found("challenge"))?;
         let answer =
             Answer::json(&challenge_of(challenge, urls)).link(&urls.authorization(&found.id), "up");

@@ -12,6 +12,7 @@ use super::super::state::{Order, OrderId};
 use super::super::{Happening, Profile};
 use super::Service;
 use super::orders::{bad_csr, names_of};
+use crate::clock::Timestamp;
 use crate::finding::words::causes;
 use crate::pki::{CaError, CsrNames, CsrRequest, Refused, SignedCsr};
 
@@ -47,16 +48,27 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Service {
-    /// What is to be signed for an order in `processing`.
-    pub(super) fn job(&self, order: Order, profile: &Profile) -> Result<Job, Problem> {
-        let request = CsrRequest {
-            names: CsrNames::Given(names_of(&order)?),
+    /// How a certificate of this profile is asked of the CA.
+    pub(super) fn csr_request(
+        &self,
+        profile: &Profile,
+        names: CsrNames,
+        (not_before, not_after): (Option<Timestamp>, Option<Timestamp>),
+    ) -> CsrRequest {
+        CsrRequest {
+            names,
             usage: profile.usage,
             lifetime: Some(profile.lifetime),
-            not_before: order.not_before,
-            not_after: order.not_after,
+            not_before,
+            not_after,
             publication: self.settings.publication.clone(),
-        };
+        }
+    }
+
+    /// What is to be signed for an order in `processing`.
+    pub(super) fn job(&self, order: Order, profile: &Profile) -> Result<Job, Problem> {
+        let names = CsrNames::Given(names_of(&order)?);
+        let request = self.csr_request(profile, names, (order.not_before, order.not_after));
         Ok(Job {
             order: order.id,
             is_renewal: order.replaces.is_some(),
@@ -120,8 +132,8 @@ impl Service {
         }
     }
 
-    /// The certificate is in the inventory. When its order cannot be told now, the next
-    /// start finds it there.
+    /// The certificate is in the inventory. When its order cannot be told now, whoever
+    /// tends the directory finds it there.
     fn issued(&self, job: &Job, signed: &SignedCsr) {
         let Some(leaf) = signed.chain.first() else {
             return;
@@ -162,15 +174,17 @@ impl Service {
 /// Why no certificate is signed: a stranger is told what is wrong with the CSR, and
 /// nothing of what is wrong here.
 pub(super) fn refused(error: &CaError) -> Problem {
+    use Refused::{IssuerExpired, IssuerNotYetValid};
+    let ours = matches!(
+        error,
+        CaError::Refused(IssuerExpired { .. } | IssuerNotYetValid { .. })
+    );
     match error {
-        CaError::Refused(Refused::IssuerExpired { .. } | Refused::IssuerNotYetValid { .. }) => {
-            let (hint, error) = (error.hint(), causes(error));
-            tracing::error!(error, hint, "no certificate can be signed");
-            Problem::server_internal()
+        CaError::Csr(_) | CaError::WeakKey(_) | CaError::Refused(_) if !ours => {
+            bad_csr(&causes(error))
         }
-        CaError::Csr(_) | CaError::WeakKey(_) | CaError::Refused(_) => bad_csr(&causes(error)),
-        other => {
-            let (hint, error) = (other.hint(), causes(other));
+        _ => {
+            let (hint, error) = (error.hint(), causes(error));
             tracing::error!(error, hint, "a certificate could not be signed");
             Problem::server_internal()
         }

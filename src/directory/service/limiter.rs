@@ -45,26 +45,24 @@ impl Limiter {
         now: Timestamp,
     ) -> Result<(), Problem> {
         let limit = self.limits.certificates_per_name;
-        for name in names {
+        names.into_iter().try_for_each(|name| {
             let room = self
                 .counters
                 .peek(&Key::Certificates(name.clone()), limit, now);
-            room.map_err(|wait| too_many(&format!("certificates for {name}"), wait))?;
-        }
-        Ok(())
+            room.map_err(|wait| too_many_certificates(name, wait))
+        })
     }
 
     /// One more certificate for each of these names, or none.
     pub(super) fn issue(&self, names: &[Identifier], now: Timestamp) -> Result<(), Problem> {
         self.may_issue(names, now)?;
         let limit = self.limits.certificates_per_name;
-        for name in names {
+        names.iter().try_for_each(|name| {
             let taken = self
                 .counters
                 .take(Key::Certificates(name.clone()), limit, now);
-            taken.map_err(|wait| too_many(&format!("certificates for {name}"), wait))?;
-        }
-        Ok(())
+            taken.map_err(|wait| too_many_certificates(name, wait))
+        })
     }
 
     /// Whether this account may be wrong about this name once more.
@@ -81,13 +79,14 @@ impl Limiter {
 
     /// This account was wrong about this name.
     pub(super) fn failed(&self, account: &AccountId, name: &Identifier, now: Timestamp) {
-        self.count(Key::Failures(account.clone(), name.clone()), now);
-    }
-
-    /// What has happened is counted without a limit.
-    fn count(&self, key: Key, now: Timestamp) {
+        let key = Key::Failures(account.clone(), name.clone());
+        // What has happened is counted without a limit.
         let _ = self.counters.take(key, u32::MAX, now);
     }
+}
+
+fn too_many_certificates(name: &Identifier, wait: Wait) -> Problem {
+    too_many(&format!("certificates for {name}"), wait)
 }
 
 fn too_many(what: &str, wait: Wait) -> Problem {

@@ -2,7 +2,6 @@
 
 use std::time::Duration as Wait;
 
-use data_encoding::BASE64URL_NOPAD;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
@@ -18,10 +17,11 @@ use super::Service;
 use super::answer::Answer;
 use super::issuing::{Job, refused};
 use super::route::Urls;
+use super::signed::decoded;
 use crate::challenge::ChallengeKind;
 use crate::clock::{Duration, Timestamp, rfc3339};
 use crate::identifier::{Identifier, NameConstraints, quoted};
-use crate::pki::read_request;
+use crate::pki::{CaError, CsrNames, read_request};
 
 /// Names of one order at most: what a certificate holds.
 const MAX_NAMES: usize = 100;
@@ -125,11 +125,8 @@ impl Service {
         let names = self.permitted(&wanted.identifiers, eab.as_ref())?;
         let profile = self.profile(wanted.profile.as_deref())?;
         self.check_dates(&wanted, profile, now)?;
-        let exempt = match &wanted.replaces {
-            Some(replaced) => self.replaced(replaced, account, &names)?,
-            None => Vec::new(),
-        };
-        self.check_room(account, &names, &exempt, now)?;
+        let counted = self.counted(account, &names, wanted.replaces.as_deref())?;
+        self.check_room(account, &counted, now)?;
         let trusted = eab.is_some_and(|key| key.trust == Trust::SkipValidation);
         let authorizations: Vec<_> = names
             .into_iter()
@@ -220,23 +217,19 @@ impl Service {
                 format!("no certificate is issued for `{name}`: {why}"),
             )
         };
-        constraints
-            .check(name)
-            .map_err(|error| reject(&error.to_string()))?;
+        let within = |permitted: &NameConstraints| {
+            let checked = permitted.check(name);
+            checked.map_err(|error| reject(&error.to_string()))
+        };
+        within(constraints)?;
         let own = eab.map(|key| &key.names).filter(|own| !own.is_unlimited());
         match (own, &self.settings.permit) {
-            (Some(own), _) => own
-                .check(name)
-                .map_err(|error| reject(&error.to_string()))?,
+            (Some(own), _) => within(own)?,
             (None, Permit::Any) => {}
             (None, Permit::Within(permitted)) if permitted.is_unlimited() => {
                 return Err(reject("nothing is permitted to this account"));
             }
-            (None, Permit::Within(permitted)) => {
-                permitted
-                    .check(name)
-                    .map_err(|error| reject(&error.to_string()))?;
-            }
+            (None, Permit::Within(permitted)) => within(permitted)?,
             (None, Permit::Exactly(names)) if names.contains(name) => {}
             (None, Permit::Exactly(_)) => return Err(reject("it is not one of the names listed")),
         }
@@ -276,7 +269,8 @@ impl Service {
         })
     }
 
-    /// RFC 8555 §7.4: dates that cannot be had exactly are refused now, not changed.
+    /// RFC 8555 §7.4: dates that cannot be had exactly are refused now, not changed: what
+    /// the CA would refuse, and what the profile or the life of an order does not allow.
     fn check_dates(
         &self,
         wanted: &Wanted,
@@ -291,9 +285,6 @@ impl Service {
                 None => Ok(()),
             };
         };
-        if end <= now || end <= start {
-            return refuse("`notAfter` is not in the future, or not after `notBefore`".to_owned());
-        }
         if start < now - Duration::HOUR || start > now + ORDER_LIFE {
             return refuse("`notBefore` is within an hour before and a day from now".to_owned());
         }
@@ -304,21 +295,34 @@ impl Service {
                 "the profile `{name}` issues for {days} days at most"
             ));
         }
-        let issuer = self.ca.authority().active().certificate.not_after();
-        if end > issuer {
-            let issuer = rfc3339(issuer);
-            return refuse(format!(
-                "no certificate lives longer than its issuer: {issuer}"
-            ));
+        let dates = (wanted.not_before, wanted.not_after);
+        let request = self.csr_request(profile, CsrNames::Requested, dates);
+        match self.ca.check_csr(&request) {
+            Err(CaError::Refused(reason)) if reason.is_about_dates() => refuse(reason.to_string()),
+            checked => checked.map_err(|error| refused(&error)),
         }
-        Ok(())
+    }
+
+    /// The names whose limit an order counts against: who renews when told to is not held
+    /// up (RFC 9773 §5).
+    fn counted(
+        &self,
+        account: &Account,
+        names: &[Identifier],
+        replaces: Option<&str>,
+    ) -> Result<Vec<Identifier>, Problem> {
+        let exempt = match replaces {
+            Some(replaced) => self.replaced(replaced, account, names)?,
+            None => Vec::new(),
+        };
+        let counted = names.iter().filter(|name| !exempt.contains(name));
+        Ok(counted.cloned().collect())
     }
 
     fn check_room(
         &self,
         account: &Account,
-        names: &[Identifier],
-        exempt: &[Identifier],
+        counted: &[Identifier],
         now: Timestamp,
     ) -> Result<(), Problem> {
         if self.state.open_orders(&account.id, now)? >= u64::from(self.settings.limits.open_orders)
@@ -327,7 +331,6 @@ impl Service {
             return Err(Problem::rate_limited(detail, Wait::from_secs(60)));
         }
         self.limiter.order(&account.id, now)?;
-        let counted = names.iter().filter(|name| !exempt.contains(name));
         self.limiter.may_issue(counted, now)
     }
 
@@ -367,15 +370,11 @@ impl Service {
             return Err(Problem::new(ProblemType::OrderNotReady, detail));
         }
         // What was permitted when it was ordered may not be any more.
-        self.permitted(&order.identifiers, self.binding(account)?.as_ref())?;
+        let mut ordered = self.permitted(&order.identifiers, self.binding(account)?.as_ref())?;
         let profile = self.profile(order.profile.as_deref())?;
-        // Some clients pad.
-        let csr = BASE64URL_NOPAD
-            .decode(payload.csr.trim_end_matches('=').as_bytes())
-            .map_err(|_| bad_csr("the `csr` is not base64url"))?;
+        let csr = decoded(&payload.csr).ok_or_else(|| bad_csr("the `csr` is not base64url"))?;
         let read = read_request(&csr).map_err(|error| refused(&error))?;
         let mut asked = read.names;
-        let mut ordered = names_of(&order)?;
         asked.sort();
         asked.dedup();
         ordered.sort();
@@ -386,10 +385,8 @@ impl Service {
             return Err(bad_csr("the key in the CSR is the key of the account"));
         }
         let now = self.clock.now();
-        // Who renews when told to was counted when it was due.
-        if order.replaces.is_none() {
-            self.limiter.issue(&ordered, now)?;
-        }
+        let counted = self.counted(account, &ordered, order.replaces.as_deref())?;
+        self.limiter.issue(&counted, now)?;
         let order = self.state.begin_issuance(id, &read.der, &read.spki, now)?;
         self.job(order, profile)
     }

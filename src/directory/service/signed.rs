@@ -3,6 +3,7 @@
 //! The order is that of `jws`: form, nonce, URL, key, signature; a nonce is spent as
 //! soon as the form is right.
 
+use data_encoding::BASE64URL_NOPAD;
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
@@ -78,6 +79,13 @@ pub(super) fn only_key(signatory: &Signatory) -> Result<(), Problem> {
             "this request is signed with a `jwk`, not a `kid`",
         )),
     }
+}
+
+/// What a payload holds in base64url, which some clients pad.
+pub(super) fn decoded(text: &str) -> Option<Vec<u8>> {
+    BASE64URL_NOPAD
+        .decode(text.trim_end_matches('=').as_bytes())
+        .ok()
 }
 
 fn check_media_type(head: &Parts) -> Result<(), Problem> {

@@ -3,6 +3,7 @@
 
 mod abuse;
 mod life;
+mod policy;
 
 use std::collections::HashMap;
 use std::io;
@@ -175,22 +176,12 @@ impl World {
 
     /// The same as after a crash: only the files are left.
     async fn reopened(self, settings: Settings) -> Self {
-        let Self {
-            home,
-            clock,
-            zone,
-            seen,
-            service,
-        } = self;
-        assert_eq!(Arc::strong_count(&service), 1, "somebody still works");
-        drop(service);
-        let service = open(&home, settings, &clock, &zone, &seen).await.unwrap();
+        assert_eq!(Arc::strong_count(&self.service), 1, "somebody still works");
+        drop(self.service);
+        let service = open(&self.home, settings, &self.clock, &self.zone, &self.seen).await;
         Self {
-            home,
-            clock,
-            zone,
-            seen,
-            service,
+            service: service.unwrap(),
+            ..self
         }
     }
 
@@ -361,12 +352,19 @@ impl Client<'_> {
         for url in order["authorizations"].as_array().unwrap() {
             let authz = self.fetch(url.as_str().unwrap()).await.json();
             let name = authz["identifier"]["value"].as_str().unwrap();
-            let challenges = authz["challenges"].as_array().unwrap();
-            let dns01 = challenges.iter().find(|c| c["type"] == "dns-01").unwrap();
-            self.world.zone.set(name, self.answer_to(dns01).dns_value());
+            let dns01 = dns01_of(&authz);
+            self.world
+                .zone
+                .set(name, self.answer_to(&dns01).dns_value());
             let reply = self.post(dns01["url"].as_str().unwrap(), json!({})).await;
             assert_eq!(reply.at("status"), "valid", "{reply:?}");
         }
+    }
+
+    /// The dns-01 challenge of an order's first name.
+    async fn first_dns01(&self, order: &Value) -> Value {
+        let url = order["authorizations"][0].as_str().unwrap();
+        dns01_of(&self.fetch(url).await.json())
     }
 
     fn answer_to(&self, challenge: &Value) -> KeyAuthorization {
@@ -394,6 +392,18 @@ impl Client<'_> {
         );
         (Certificate::parse_pem(&chain.body).unwrap(), key, url)
     }
+}
+
+/// RFC 9773 §4.1: what a certificate is asked after by.
+fn ari_id(leaf: &Certificate) -> String {
+    let issuer = leaf.authority_key_id().unwrap();
+    format!("{}.{}", b64(issuer), b64(leaf.serial()))
+}
+
+fn dns01_of(authz: &Value) -> Value {
+    let challenges = authz["challenges"].as_array().unwrap();
+    let mut dns01 = challenges.iter().filter(|c| c["type"] == "dns-01");
+    dns01.next().unwrap().clone()
 }
 
 fn dns(name: &str) -> Value {

@@ -110,8 +110,9 @@ impl State {
         })
     }
 
-    /// Finishes what a directory that died has begun to issue. To be called before the
-    /// first request, by the one directory of this CA.
+    /// Finishes orders whose certificate is in the inventory, at any time. What it gives
+    /// as interrupted is so only before the first request, to the one directory of this
+    /// CA: later it may be somebody's who is about to sign it.
     ///
     /// A certificate is an order's when it has its key and its names, was issued since
     /// the order was finalized, and is no other order's.

@@ -210,8 +210,7 @@ fn status_of(
     authorization: &Authorization,
     id: &ChallengeId,
 ) -> Result<ChallengeStatus, StateError> {
-    let mut challenges = authorization.challenges.iter();
-    let found = challenges.find(|challenge| challenge.id == *id);
+    let found = authorization.challenge(id);
     found
         .map(|challenge| challenge.status)
         .ok_or(StateError::NotFound("challenge"))
@@ -224,9 +223,8 @@ fn validation(
     authorization: &Authorization,
     id: &ChallengeId,
 ) -> Result<Validation, StateError> {
-    let mut challenges = authorization.challenges.iter();
-    let challenge = challenges
-        .find(|challenge| challenge.id == *id)
+    let challenge = authorization
+        .challenge(id)
         .ok_or(StateError::NotFound("challenge"))?;
     let jwk: String = db
         .prepare_cached("SELECT jwk FROM acme_accounts WHERE id = ?1")?

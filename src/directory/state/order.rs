@@ -78,6 +78,13 @@ pub struct Authorization {
     pub challenges: Vec<Challenge>,
 }
 
+impl Authorization {
+    /// Its challenge with this id.
+    pub fn challenge(&self, id: &ChallengeId) -> Option<&Challenge> {
+        self.challenges.iter().find(|challenge| challenge.id == *id)
+    }
+}
+
 /// A challenge.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Challenge {

@@ -193,26 +193,24 @@ impl Stranger {
             }
             Self::Bare => world.post(url, &victim.key, None, payload).await,
             Self::Tampering => {
-                let mut body = victim.signed(url, url, &world.nonce().await, b"{}");
+                let mut body = victim.signed(url, &world.nonce().await, b"{}");
                 body["payload"] = json!(b64(&[payload, b" "].concat()));
                 world.raw(url, &body).await
             }
             Self::Elsewhere => {
                 let other = format!("{BASE}/new-order");
                 let other = if url == other { &victim.ready } else { &other };
-                let body = victim.signed(url, other, &world.nonce().await, payload);
+                let body = victim.signed(other, &world.nonce().await, payload);
                 world.raw(url, &body).await
             }
             Self::Replay => {
                 let nonce = world.nonce().await;
-                let read = victim.signed(&victim.kid, &victim.kid, &nonce, b"");
+                let read = victim.signed(&victim.kid, &nonce, b"");
                 assert_eq!(world.raw(&victim.kid, &read).await.status, StatusCode::OK);
-                world
-                    .raw(url, &victim.signed(url, url, &nonce, payload))
-                    .await
+                world.raw(url, &victim.signed(url, &nonce, payload)).await
             }
             Self::NoNonce => {
-                let body = victim.signed(url, url, "AAAA", payload);
+                let body = victim.signed(url, "AAAA", payload);
                 world.raw(url, &body).await
             }
             Self::Unsigned => {
@@ -224,7 +222,7 @@ impl Stranger {
 }
 
 impl Victim {
-    fn signed(&self, _posted: &str, url: &str, nonce: &str, payload: &[u8]) -> Value {
+    fn signed(&self, url: &str, nonce: &str, payload: &[u8]) -> Value {
         let header = json!({ "alg": self.key.alg(), "nonce": nonce, "url": url, "kid": self.kid });
         self.key.jws(&header, payload)
     }
@@ -520,10 +518,7 @@ async fn limits_answer_429_and_say_when_to_come_back() {
     let mut challenges = Vec::new();
     for _ in 0..2 {
         let (_, order) = second.ordered(&["w.test"]).await;
-        let authz = order["authorizations"][0].as_str().unwrap();
-        let authz = second.fetch(authz).await.json();
-        let all = authz["challenges"].as_array().unwrap();
-        let dns01 = all.iter().find(|c| c["type"] == "dns-01").unwrap();
+        let dns01 = second.first_dns01(&order).await;
         challenges.push(dns01["url"].as_str().unwrap().to_owned());
     }
     let failed = second.post(&challenges[0], json!({})).await;
@@ -563,4 +558,29 @@ async fn orders_that_were_let_in_together_do_not_exceed_the_limit_of_a_name() {
     world.clock.advance(Duration::minutes(62));
     let later = second.finalize(&racing[1], &csr).await;
     assert_eq!(later.at("status"), "valid", "the order was kept");
+}
+
+#[tokio::test]
+async fn who_replaces_a_certificate_before_it_is_due_counts_like_anybody() {
+    let limits = Limits {
+        certificates_per_name: 2,
+        ..Limits::default()
+    };
+    let world = World::with(Settings {
+        limits,
+        ..settings()
+    })
+    .await;
+    let client = world.client().await;
+    let (chain, ..) = client.obtain(&["a.test"]).await;
+    let id = ari_id(&chain[0]);
+    let order = json!({ "identifiers": [dns("a.test")], "replaces": id });
+    let early = client.order(order).await.json();
+    client.authorize(&early).await;
+    client.obtain(&["a.test"]).await;
+    let key = PrivateKey::generate(KeyType::P256).unwrap();
+    let csr = csr_for(&key, &["a.test"]);
+    let late = client.finalize(&early, &csr).await;
+    assert_eq!(late.problem(), "rateLimited");
+    assert_eq!(world.leaves(), 2);
 }

@@ -11,11 +11,9 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use serde_json::Value;
 
+use crate::serve_ca::{REPLACED, localhost, ready, root};
 use crate::support::client::Client;
-use crate::support::{Run, Server, TestEnv, tool};
-
-/// What a swap is logged with.
-const REPLACED: &str = "certificate replaced";
+use crate::support::{Run, TestEnv, tool};
 
 fn ca_serve(env: &TestEnv, args: &[&str]) -> Run {
     env.certmint(["ca", "serve", "--https", "127.0.0.1:0"])
@@ -25,18 +23,6 @@ fn ca_serve(env: &TestEnv, args: &[&str]) -> Run {
 /// For any name, and with nothing published.
 fn any(env: &TestEnv, args: &[&str]) -> Run {
     ca_serve(env, &["--permit-any", "--http", "off"]).args(args)
-}
-
-fn ready(server: &mut Server) -> SocketAddr {
-    server.await_address("serving https://")
-}
-
-fn root(env: &TestEnv) -> PathBuf {
-    env.state().join("ca/root.pem")
-}
-
-fn localhost(env: &TestEnv, address: SocketAddr) -> Client {
-    Client::new(&root(env), address, "localhost")
 }
 
 /// What is answered in plain HTTP.

@@ -3,12 +3,12 @@
 
 use std::net::SocketAddr;
 use std::os::unix::fs::chown;
-use std::path::PathBuf;
 
 use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::acme_issue::private;
+use crate::serve_ca::{issued, root};
 use crate::support::bind::{Bind, KEY_256};
 use crate::support::client::Client;
 use crate::support::{Run, TestEnv, address_in, tool, tools};
@@ -28,20 +28,8 @@ fn issue(env: &TestEnv, args: &[&str]) -> Run {
         .args(args)
 }
 
-fn root(env: &TestEnv) -> PathBuf {
-    env.state().join("ca/root.pem")
-}
-
 fn client(env: &TestEnv, address: SocketAddr, name: &str) -> Client {
     Client::new(&root(env), address, name)
-}
-
-/// How many leaves the CA has ever issued.
-fn issued(env: &TestEnv) -> usize {
-    let list = env.certmint(["ca", "list", "--all", "--json"]).run();
-    let list: Value = serde_json::from_str(list.success().stdout()).unwrap();
-    let certificates = list["certificates"].as_array().unwrap();
-    certificates.iter().filter(|c| c["role"] == "leaf").count()
 }
 
 fn json(run: Run) -> Value {

@@ -14,7 +14,7 @@ use crate::support::client::Client;
 use crate::support::{Run, Server, TestEnv, faketime, libfaketime, tool};
 
 /// What a swap is logged with.
-const REPLACED: &str = "certificate replaced";
+pub(crate) const REPLACED: &str = "certificate replaced";
 
 pub(crate) fn serve_ca(env: &TestEnv, args: &[&str]) -> Run {
     env.certmint(["serve-ca", "--https", "127.0.0.1:0"])
@@ -22,20 +22,20 @@ pub(crate) fn serve_ca(env: &TestEnv, args: &[&str]) -> Run {
 }
 
 /// The address, once it serves.
-fn ready(server: &mut Server) -> SocketAddr {
+pub(crate) fn ready(server: &mut Server) -> SocketAddr {
     server.await_address("serving https://")
 }
 
-fn root(env: &TestEnv) -> PathBuf {
+pub(crate) fn root(env: &TestEnv) -> PathBuf {
     env.state().join("ca/root.pem")
 }
 
-fn localhost(env: &TestEnv, address: SocketAddr) -> Client {
+pub(crate) fn localhost(env: &TestEnv, address: SocketAddr) -> Client {
     Client::new(&root(env), address, "localhost")
 }
 
 /// How many leaves the CA has ever issued.
-fn issued(env: &TestEnv) -> usize {
+pub(crate) fn issued(env: &TestEnv) -> usize {
     let list = env.certmint(["ca", "list", "--all", "--json"]).run();
     let list: Value = serde_json::from_str(list.success().stdout()).unwrap();
     let certificates = list["certificates"].as_array().unwrap();

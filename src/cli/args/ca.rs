@@ -11,6 +11,7 @@ use super::{
     Beside, CopyArgs, FailOnArgs, LimitArgs, OperationArgs, PassphraseArgs, Span, TlsArgs,
 };
 use crate::cli::values;
+use crate::directory::Profile;
 use crate::identifier::{CertId, DnsName, Identifier, Subtree};
 use crate::issuer::Usage;
 use crate::key::KeyType;
@@ -366,7 +367,7 @@ pub(in crate::cli) struct DirectoryPolicyArgs {
     #[arg(long)]
     pub(in crate::cli) require_eab: bool,
     /// Life of a certificate in days when its order says nothing (profile `default`)
-    #[arg(long, value_name = "DAYS", default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=825))]
+    #[arg(long, value_name = "DAYS", default_value_t = Profile::DAYS, value_parser = clap::value_parser!(u32).range(1..=825))]
     pub(in crate::cli) days: u32,
 }
 

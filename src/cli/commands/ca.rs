@@ -18,6 +18,7 @@ use std::sync::Arc;
 use crate::cli::args::{CaCommand, PassphraseArgs};
 use crate::cli::report::{CliError, Exit, Printer};
 use crate::cli::resolve::Context;
+use crate::identifier::{NameConstraints, Subtree};
 use crate::pki::{Authority, PrivateCa};
 
 #[cfg(feature = "acme")]
@@ -46,6 +47,19 @@ pub(super) fn run(
         CaCommand::Eab(command) => eab::run(command, context, printer),
         CaCommand::Backup(args) => backup::backup(&args, context, printer),
         CaCommand::Restore(args) => backup::restore(&args, context, printer),
+    }
+}
+
+/// Refuses to permit what the CA's constraints rule out whole.
+fn check_permit(permit: &[Subtree], constraints: &NameConstraints) -> Result<(), CliError> {
+    match permit
+        .iter()
+        .find(|subtree| subtree.is_outside(constraints))
+    {
+        None => Ok(()),
+        Some(outside) => Err(CliError::usage(format!(
+            "`--permit {outside}` is outside what this CA may issue for (`{constraints}`)"
+        ))),
     }
 }
 

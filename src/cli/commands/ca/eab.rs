@@ -37,11 +37,7 @@ fn add(
     printer: &mut Printer,
 ) -> Result<Exit, CliError> {
     let constraints = &authority.config().permit;
-    if let Some(outside) = args.permit.iter().find(|s| s.is_outside(constraints)) {
-        return Err(CliError::usage(format!(
-            "`--permit {outside}` is outside what this CA may issue for (`{constraints}`)"
-        )));
-    }
+    super::check_permit(&args.permit, constraints)?;
     let new = NewEabKey {
         names: NameConstraints::new(args.permit),
         trust: match args.skip_validation {

@@ -126,12 +126,9 @@ fn host(names: &[Identifier]) -> Result<String, CliError> {
 /// For which names certificates are issued. Nobody asks for all by saying nothing.
 fn permit(args: &DirectoryPolicyArgs, constraints: &NameConstraints) -> Result<Permit, CliError> {
     if !args.permit.is_empty() {
-        if let Some(outside) = args.permit.iter().find(|s| s.is_outside(constraints)) {
-            return Err(CliError::usage(format!(
-                "`--permit {outside}` is outside what this CA may issue for (`{constraints}`)"
-            ))
-            .hint("permit what is within it, or nothing: then all of it is".to_owned()));
-        }
+        super::check_permit(&args.permit, constraints).map_err(|error| {
+            error.hint("permit what is within it, or nothing: then all of it is".to_owned())
+        })?;
         return Ok(Permit::Within(NameConstraints::new(args.permit.clone())));
     }
     if args.permit_any || !constraints.is_unlimited() {

@@ -26,7 +26,7 @@ mod schema;
 pub mod status;
 
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, Row, Transaction, TransactionBehavior};
@@ -47,11 +47,15 @@ use crate::pki::ledger::{Entry, Ledger, LedgerError, Reason, Revoke};
 /// More statements than there are here.
 const STATEMENTS: usize = 100;
 
-/// The directory's memory. May be shared by threads; one works at a time, for a
-/// fraction of a millisecond unless it waits for the disk, so call it from
-/// `spawn_blocking`.
+/// The directory's memory. May be shared by threads; one writes at a time, for a
+/// fraction of a millisecond unless it waits for the disk, and others read meanwhile what
+/// was written before: call it from `spawn_blocking`.
 #[derive(Debug)]
-pub struct State(Mutex<Held>);
+pub struct State {
+    writer: Mutex<Held>,
+    /// For as many at a time as there is anything to gain from.
+    readers: [Mutex<Ledger>; 2],
+}
 
 #[derive(Debug)]
 struct Held {
@@ -72,16 +76,15 @@ impl State {
     /// Opens the directory's tables in the CA's database at `path`; makes or updates
     /// them where needed.
     pub fn open(path: &Path) -> Result<Self, StateError> {
-        let ledger = Ledger::open(path)?;
+        let ledger = connect(path)?;
         schema::prepare(ledger.connection()).map_err(|error| error.at("open", path))?;
-        let connection = ledger.connection();
-        connection.set_prepared_statement_cache_capacity(STATEMENTS);
-        // Plans that hold whatever is bound: statements would be read anew otherwise.
-        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
-        Ok(Self(Mutex::new(Held {
-            ledger,
-            waits: true,
-        })))
+        Ok(Self {
+            writer: Mutex::new(Held {
+                ledger,
+                waits: true,
+            }),
+            readers: [Mutex::new(connect(path)?), Mutex::new(connect(path)?)],
+        })
     }
 
     /// Keeps the directory from writing until it is dropped: for whoever writes to the same
@@ -92,7 +95,7 @@ impl State {
 
     /// What the inventory has of the certificate with this serial number.
     pub fn certificate(&self, serial: &[u8]) -> Result<Option<Entry>, StateError> {
-        Ok(self.held().ledger.by_serial(serial)?)
+        Ok(self.reader().by_serial(serial)?)
     }
 
     /// Revokes a certificate in the inventory. Durable.
@@ -114,7 +117,17 @@ impl State {
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A connection to read by: one that is free, if there is one.
+    fn reader(&self) -> MutexGuard<'_, Ledger> {
+        let [first, second] = &self.readers;
+        match first.try_lock() {
+            Ok(reader) => reader,
+            Err(TryLockError::Poisoned(reader)) => reader.into_inner(),
+            Err(TryLockError::WouldBlock) => second.lock().unwrap_or_else(PoisonError::into_inner),
+        }
     }
 
     /// Runs `work` on one moment's state.
@@ -122,15 +135,13 @@ impl State {
         &self,
         work: impl FnOnce(&Connection) -> Result<T, StateError>,
     ) -> Result<T, StateError> {
-        let held = self.held();
+        let reader = self.reader();
         let run = || {
-            let transaction = Transaction::new_unchecked(
-                held.ledger.connection(),
-                TransactionBehavior::Deferred,
-            )?;
+            let transaction =
+                Transaction::new_unchecked(reader.connection(), TransactionBehavior::Deferred)?;
             work(&transaction)
         };
-        run().map_err(|error: StateError| error.at("read", held.ledger.path()))
+        run().map_err(|error: StateError| error.at("read", reader.path()))
     }
 
     /// Runs `work` as one transaction: all of it, or, when it fails, nothing.
@@ -169,6 +180,18 @@ impl Held {
         self.waits = synchronous(connection);
         changed.map_err(|error| StateError::from(error).at("write", self.ledger.path()))
     }
+}
+
+/// A connection that reads each of its statements once.
+fn connect(path: &Path) -> Result<Ledger, StateError> {
+    let ledger = Ledger::open(path)?;
+    let connection = ledger.connection();
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    // Plans that hold whatever is bound: statements would be read anew otherwise.
+    connection
+        .set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)
+        .map_err(|error| StateError::from(error).at("open", path))?;
+    Ok(ledger)
 }
 
 fn synchronous(connection: &Connection) -> bool {

@@ -22,6 +22,7 @@ mod challenge;
 mod eab;
 mod id;
 mod order;
+mod runner;
 mod schema;
 pub mod status;
 
@@ -37,6 +38,7 @@ pub use challenge::{Outcome, Started, Validation};
 pub use eab::{EabKey, NewEabKey, Trust};
 pub use id::{AccountId, AuthorizationId, ChallengeId, OrderId};
 pub use order::{Authorization, Challenge, NewAuthorization, NewOrder, Order};
+pub use runner::Runner;
 pub use status::{AccountStatus, AuthorizationStatus, ChallengeStatus, OrderStatus};
 
 use super::problem::{Problem, ProblemType};
@@ -51,7 +53,10 @@ const STATEMENTS: usize = 100;
 /// fraction of a millisecond unless it waits for the disk, so call it from
 /// `spawn_blocking`.
 #[derive(Debug)]
-pub struct State(Mutex<Held>);
+pub struct State {
+    held: Mutex<Held>,
+    runner: Option<Runner>,
+}
 
 #[derive(Debug)]
 struct Held {
@@ -78,10 +83,13 @@ impl State {
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
         // Plans that hold whatever is bound: statements would be read anew otherwise.
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
-        Ok(Self(Mutex::new(Held {
-            ledger,
-            waits: true,
-        })))
+        Ok(Self {
+            held: Mutex::new(Held {
+                ledger,
+                waits: true,
+            }),
+            runner: None,
+        })
     }
 
     /// Keeps the directory from writing until it is dropped: for whoever writes to the same
@@ -114,7 +122,7 @@ impl State {
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Runs `work` on one moment's state.

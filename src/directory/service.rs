@@ -12,6 +12,7 @@ mod challenges;
 mod issuing;
 mod limiter;
 mod orders;
+mod places;
 mod publishing;
 mod route;
 mod signed;
@@ -35,6 +36,7 @@ use self::answer::Answer;
 use self::challenges::{Begun, PATIENCE};
 use self::issuing::Queue;
 use self::limiter::Limiter;
+use self::places::Place;
 use self::publishing::Lists;
 use self::route::{Route, Urls};
 use self::signed::{only_account, only_key};
@@ -45,14 +47,12 @@ use super::state::{ChallengeId, OrderId, State, StateError};
 use super::validate::Network;
 use super::{Happening, Observer, Settings};
 use crate::clock::Clock;
+use crate::finding::words::causes;
 use crate::identifier::DnsName;
 use crate::issuer::BoxFuture;
 use crate::key::Passphrase;
 use crate::pki::{CaError, PrivateCa};
-use crate::store::{Lock, StoreError};
-
-/// What keeps two servers from running the directory of one CA.
-const LOCK: &str = "acme-directory";
+use crate::store::StoreError;
 
 /// What a directory stands on.
 #[derive(Debug, Clone)]
@@ -84,8 +84,8 @@ pub struct Service {
     lists: Lists,
     /// For validations that go on at a time.
     slots: Slots,
-    /// Says that this process runs the directory.
-    _alone: Option<Lock>,
+    /// Says that this process is alive. Last: it is left when all else is.
+    place: Place,
 }
 
 /// The directory object (RFC 8555 §7.1.1).
@@ -149,14 +149,13 @@ impl Service {
         } = surroundings;
         let ca = PrivateCa::open(&home, passphrase.as_ref(), Arc::clone(&clock))?;
         let paths = ca.authority().paths().clone();
-        let alone = if settings.embedded {
-            None
+        let place = if settings.embedded {
+            Place::beside(&paths.locks())?.ok_or(OpenError::TooMany(home))?
         } else {
-            let lock = Lock::try_acquire(&paths.locks(), LOCK)?;
-            Some(lock.ok_or(OpenError::RunByAnother(home))?)
+            Place::of_the_server(&paths.locks())?.ok_or(OpenError::RunByAnother(home))?
         };
         let service = Self {
-            state: State::open(&paths.ledger())?,
+            state: place.enter(State::open(&paths.ledger())?)?,
             nonces: Nonces::new().map_err(|_| OpenError::NoRandomness)?,
             limiter: Limiter::new(settings.limits.clone()),
             slots: Slots::new(settings.limits.validations),
@@ -167,7 +166,7 @@ impl Service {
             network,
             observer,
             ca,
-            _alone: alone,
+            place,
         };
         if service.settings.embedded {
             // Nobody tends it.
@@ -178,8 +177,10 @@ impl Service {
         Ok(Arc::new(service))
     }
 
-    /// Finishes orders whose certificate is there, and signs for those without.
+    /// Finishes orders that nobody alive is at: tells those whose certificate is there, and
+    /// signs for those without. What another process is at is its own.
     fn recover(&self) -> Result<(), OpenError> {
+        self.place.clear_others(&self.state)?;
         let recovered = self.state.recover(self.clock.now())?;
         for order in &recovered.finished {
             tracing::info!(%order, "an order was finished whose certificate had been issued");
@@ -191,7 +192,12 @@ impl Service {
                 Ok(job) => drop(self.queue(job)),
                 Err(problem) => {
                     tracing::warn!(%order, %problem, "an order that was interrupted cannot go on");
-                    self.state.fail_order(&order, &problem, self.clock.now())?;
+                    let failed = self.state.fail_order(&order, &problem, self.clock.now());
+                    // The others are ours now as well, and go on.
+                    if let Err(error) = failed {
+                        let error = causes(&error);
+                        tracing::error!(%order, error, "an order that failed could not be ended");
+                    }
                 }
             }
         }
@@ -442,6 +448,9 @@ pub enum OpenError {
     /// Another process runs the directory of this CA.
     #[error("another process runs the directory of the CA in `{}`", .0.display())]
     RunByAnother(PathBuf),
+    /// More processes run the directory of this CA than there are places.
+    #[error("too many processes run the directory of the CA in `{}`", .0.display())]
+    TooMany(PathBuf),
     /// Its lock cannot be taken.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -457,6 +466,7 @@ impl OpenError {
             Self::Ca(error) => error.hint(),
             Self::State(error) => error.hint(),
             Self::RunByAnother(_) => Some("use the one that runs, or stop it first".to_owned()),
+            Self::TooMany(_) => Some("try again when some of them have ended".to_owned()),
             Self::Store(error) => error.hint(),
             Self::NoRandomness => None,
         }

@@ -22,6 +22,7 @@ mod challenge;
 mod eab;
 mod id;
 mod order;
+mod runner;
 mod schema;
 pub mod status;
 
@@ -37,6 +38,7 @@ pub use challenge::{Outcome, Started, Validation};
 pub use eab::{EabKey, NewEabKey, Trust};
 pub use id::{AccountId, AuthorizationId, ChallengeId, OrderId};
 pub use order::{Authorization, Challenge, NewAuthorization, NewOrder, Order};
+pub use runner::Runner;
 pub use status::{AccountStatus, AuthorizationStatus, ChallengeStatus, OrderStatus};
 
 use super::problem::{Problem, ProblemType};
@@ -55,6 +57,7 @@ pub struct State {
     writer: Mutex<Held>,
     /// For as many at a time as there is anything to gain from.
     readers: [Mutex<Ledger>; 2],
+    runner: Option<Runner>,
 }
 
 #[derive(Debug)]
@@ -84,6 +87,7 @@ impl State {
                 waits: true,
             }),
             readers: [Mutex::new(connect(path)?), Mutex::new(connect(path)?)],
+            runner: None,
         })
     }
 

@@ -1,5 +1,6 @@
 //! `certmint ca serve`: how the private ACME directory starts, is looked after and ends.
 
+mod beside;
 mod issuing;
 mod kills;
 

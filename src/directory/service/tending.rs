@@ -6,8 +6,8 @@ use std::time::Duration as Wait;
 
 use tokio_util::sync::CancellationToken;
 
-use super::Service;
 use super::route::Urls;
+use super::{OpenError, Service};
 use crate::clock::{Duration, rfc3339};
 use crate::finding::words::causes;
 
@@ -32,7 +32,7 @@ impl Service {
                 let round = self
                     .blocking(move |service| {
                         service.publish_revocations();
-                        service.finish_issued();
+                        service.finish_interrupted();
                         if number % ROUNDS == 0 {
                             service.sweep();
                             service.refresh_lists();
@@ -68,12 +68,13 @@ impl Service {
         }
     }
 
-    /// Finishes orders whose certificate is in the inventory: the disk may have been
-    /// full for a moment.
-    fn finish_issued(&self) {
-        if let Err(error) = self.state.recover(self.clock.now()) {
+    /// Finishes orders whose certificate is in the inventory, as the disk may have been
+    /// full for a moment, and those of other processes that died.
+    pub(super) fn finish_interrupted(&self) {
+        let own = self.state.finish_issued(self.clock.now());
+        if let Err(error) = own.map_err(OpenError::from).and_then(|()| self.recover()) {
             let error = causes(&error);
-            tracing::error!(error, "orders that are issued could not be finished");
+            tracing::error!(error, "orders that were interrupted could not be finished");
         }
     }
 

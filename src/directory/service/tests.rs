@@ -2,6 +2,7 @@
 //! its own, a memory of its own, and a network that is a table.
 
 mod abuse;
+mod beside;
 mod life;
 mod policy;
 

@@ -15,7 +15,7 @@ use crate::clock::Timestamp;
 use crate::identifier::Identifier;
 use crate::pki::ledger::{Entry, Filter, Role, serial_to_hex};
 
-/// An order whose certificate was asked for and not issued when the directory stopped.
+/// An order whose certificate was asked for and not issued when its directory stopped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Interrupted {
     /// The order, in `processing`, with its CSR: to be signed, and given to
@@ -70,13 +70,14 @@ impl State {
             run(
                 db,
                 "UPDATE acme_orders SET status = ?2, csr = ?3, spki_sha256 = ?4,
-                     finalized_at = ?5 WHERE id = ?1",
+                     finalized_at = ?5, runner = ?6 WHERE id = ?1",
                 params![
                     id.as_str(),
                     status.as_str(),
                     csr,
                     HEXLOWER.encode(digest(&SHA256, spki).as_ref()),
-                    now.unix_timestamp()
+                    now.unix_timestamp(),
+                    self.number()
                 ],
             )?;
             one_order(db, id, now).map(Ok)
@@ -110,32 +111,43 @@ impl State {
         })
     }
 
-    /// Finishes orders whose certificate is in the inventory, at any time. What it gives
-    /// as interrupted is so only before the first request, to the one directory of this
-    /// CA: later it may be somebody's who is about to sign it.
+    /// Finishes orders that nobody is at and whose certificate is in the inventory, and
+    /// takes those that have none: the caller, and nobody else, is to sign these.
     ///
     /// A certificate is an order's when it has its key and its names, was issued since
     /// the order was finalized, and is no other order's.
     pub fn recover(&self, now: Timestamp) -> Result<Recovered, StateError> {
-        let processing = self.read(|db| {
-            let mut statement = db.prepare_cached(PROCESSING)?;
-            rows(&mut statement, [], |row| {
-                let spki: Option<String> = row.get("spki_sha256")?;
-                Ok((order_id_at(row, "id")?, spki.unwrap_or_default()))
-            })
-        })?;
-        let mut recovered = Recovered::default();
+        let (finished, unissued) = self.settle(self.processing(None)?, now)?;
+        Ok(Recovered {
+            finished,
+            interrupted: self.adopt(&unissued, now)?,
+        })
+    }
+
+    /// Finishes orders that this runner is at and whose certificate is in the inventory.
+    pub fn finish_issued(&self, now: Timestamp) -> Result<(), StateError> {
+        self.settle(self.processing(self.runner)?, now).map(drop)
+    }
+
+    /// Finishes those of these orders whose certificate is in the inventory; gives them,
+    /// and the others.
+    fn settle(
+        &self,
+        processing: Vec<(OrderId, String)>,
+        now: Timestamp,
+    ) -> Result<(Vec<OrderId>, Vec<OrderId>), StateError> {
+        let (mut finished, mut unissued) = (Vec::new(), Vec::new());
         for (id, spki) in processing {
             let order = self.order(&id, now)?;
             match self.find_issued(&order, &spki)? {
                 Some(entry) => {
                     self.finish_order(&id, &entry.serial, entry.not_after, now)?;
-                    recovered.finished.push(id);
+                    finished.push(id);
                 }
-                None => recovered.interrupted.push(Interrupted { order }),
+                None => unissued.push(id),
             }
         }
-        Ok(recovered)
+        Ok((finished, unissued))
     }
 
     /// The order that a certificate came of, if it came of one that is remembered.
@@ -223,9 +235,6 @@ fn finish(
     )?;
     one_order(db, id, now)
 }
-
-pub(super) const PROCESSING: &str =
-    "SELECT id, spki_sha256 FROM acme_orders WHERE status = 'processing' ORDER BY number";
 
 pub(super) const OF_CERTIFICATE: &str = "SELECT o.id, a.id AS account_id FROM acme_orders o
     JOIN acme_accounts a ON a.number = o.account

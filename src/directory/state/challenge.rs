@@ -88,8 +88,8 @@ impl State {
             let status = status.after(ChallengeEvent::Start)?;
             run(
                 db,
-                "UPDATE acme_challenges SET status = ?2 WHERE id = ?1",
-                params![id.as_str(), status.as_str()],
+                "UPDATE acme_challenges SET status = ?2, runner = ?3 WHERE id = ?1",
+                params![id.as_str(), status.as_str(), self.number()],
             )?;
             Ok(Started::Now(validation))
         })
@@ -138,12 +138,13 @@ impl State {
         })
     }
 
-    /// The challenges that somebody began to look at and did not finish: to be looked
-    /// at again, once, when the directory starts.
+    /// The challenges that this runner's predecessor began to look at and did not finish:
+    /// to be looked at again, once, when the directory starts. Others' are not: they may
+    /// be alive, and look elsewhere.
     pub fn unfinished_challenges(&self, now: Timestamp) -> Result<Vec<Validation>, StateError> {
         self.read(|db| {
             let mut statement = db.prepare_cached(UNFINISHED)?;
-            let ids = rows(&mut statement, [], |row| {
+            let ids = rows(&mut statement, [self.number()], |row| {
                 let id: String = row.get("id")?;
                 ChallengeId::parse(&id).ok_or_else(|| damaged("an id is none"))
             })?;
@@ -240,5 +241,5 @@ fn validation(
     })
 }
 
-pub(super) const UNFINISHED: &str =
-    "SELECT id FROM acme_challenges WHERE status = 'processing' ORDER BY number";
+pub(super) const UNFINISHED: &str = "SELECT id FROM acme_challenges
+    WHERE status = 'processing' AND (runner IS NULL OR runner = ?1) ORDER BY number";

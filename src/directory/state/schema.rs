@@ -11,7 +11,8 @@ use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehav
 use super::StateError;
 
 /// Each brings the tables from its own position to the next.
-const MIGRATIONS: [&str; 1] = ["
+pub(super) const MIGRATIONS: [&str; 2] = [
+    "
 CREATE TABLE acme_accounts (
     number INTEGER PRIMARY KEY,
     id TEXT NOT NULL UNIQUE,         -- random, as every id here
@@ -94,7 +95,13 @@ CREATE TABLE acme_challenges (
 CREATE INDEX acme_challenges_of_authorization ON acme_challenges (authorization);
 CREATE INDEX acme_challenges_processing ON acme_challenges (number)
     WHERE status = 'processing';
-"];
+",
+    // Who is at it, while it is in `processing`: one of the processes that run the directory.
+    "
+ALTER TABLE acme_orders ADD COLUMN runner INTEGER;
+ALTER TABLE acme_challenges ADD COLUMN runner INTEGER;
+",
+];
 
 /// The version of the tables that this program writes.
 const VERSION: usize = MIGRATIONS.len();

@@ -1014,13 +1014,15 @@ fn past_orders_do_not_slow_a_new_one() {
     let account: i64 = 1;
     let at = now().unix_timestamp();
     let id = "0000000000000000000007";
-    let queries: [(&str, Vec<&dyn rusqlite::ToSql>); 9] = [
+    let (nobody, runner) = (None::<u32>, 1);
+    let queries: [(&str, Vec<&dyn rusqlite::ToSql>); 10] = [
         (order::OPEN_ORDERS, vec![&account, &at]),
         (order::ORDERS_OF, vec![&account, &None::<String>, &at, &10]),
         (order::AUTHORIZED, vec![&account, &"n7.test", &at]),
-        (certificate::PROCESSING, vec![]),
+        (runner::PROCESSING, vec![&nobody]),
+        (runner::AT_WORK, vec![&runner]),
         (certificate::OF_CERTIFICATE, vec![&"77000007"]),
-        (challenge::UNFINISHED, vec![]),
+        (challenge::UNFINISHED, vec![&runner]),
         (
             "SELECT id FROM acme_authorizations WHERE acme_order = 7",
             vec![],
@@ -1114,6 +1116,18 @@ fn the_tables_stand_beside_the_inventorys_and_go_into_its_copies() {
     ledger.snapshot_to(&copy).unwrap();
     let copied = State::open(&copy).unwrap();
     assert!(copied.account_by_key(&key.thumbprint()).unwrap().is_some());
+
+    // Tables of the first version become these.
+    let old = dir.path().join("old.sqlite");
+    let first = Ledger::open(&old).unwrap();
+    let made = format!(
+        "{}; CREATE TABLE acme_schema (version INTEGER NOT NULL);
+         INSERT INTO acme_schema VALUES (1)",
+        schema::MIGRATIONS[0]
+    );
+    first.connection().execute_batch(&made).unwrap();
+    let updated = State::open(&old).unwrap();
+    assert_eq!(updated.processing(None).unwrap(), []);
 
     let sql = "UPDATE acme_schema SET version = 99";
     state.held().ledger.connection().execute_batch(sql).unwrap();

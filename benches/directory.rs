@@ -244,11 +244,11 @@ async fn large(dir: &Path, port: u16) {
             "PRAGMA synchronous = OFF;
              BEGIN;
              INSERT INTO acme_orders (id, account, status, created_at, expires_at, keep_until,
-                 identifiers, finalized_at, serial)
+                 identifiers, serial)
              WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {PAST})
              SELECT printf('past%018d', i), (SELECT min(number) FROM acme_accounts), 'valid',
                  1700000000, 1700086400, 4000000000,
-                 '[{{\"type\":\"ip\",\"value\":\"127.0.1.0\"}}]', 1700000000,
+                 '[{{\"type\":\"ip\",\"value\":\"127.0.1.0\"}}]',
                  printf('%040x', i) FROM n;
              INSERT INTO acme_authorizations (id, acme_order, account, identifier, status, expires_at)
              SELECT id, number, account, '127.0.1.0', 'valid', 1700086400 FROM acme_orders

@@ -41,7 +41,7 @@ pub use config::{CaConfig, CaName, Country, CrlUrl, InvalidSetting, Organization
 pub use csr::{CsrError, CsrNames, CsrRequest, ForeignCsr, SignedCsr, read_request};
 pub use error::CaError;
 pub use init::{InitOutcome, InitRequest, init};
-pub use issue::{Issued, Order, PrivateCa};
+pub use issue::{Issued, Order, PrivateCa, Unrecorded};
 pub use paths::CaPaths;
 pub use policy::{Clamped, Refused, WeakKey};
 pub use publication::Publication;

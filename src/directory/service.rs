@@ -119,8 +119,8 @@ struct Meta<'a> {
 enum Next {
     /// Nothing.
     Answer(Answer),
-    /// Something goes on, and is of interest to whoever asked.
-    Wait(BoxFuture<'static, ()>, Then),
+    /// Something goes on, and is of interest to whoever asked. It may end in the answer.
+    Wait(BoxFuture<'static, Option<Answer>>, Then),
 }
 
 /// What is told after a while.
@@ -177,31 +177,26 @@ impl Service {
         Ok(Arc::new(service))
     }
 
-    /// Finishes orders that nobody alive is at: tells those whose certificate is there, and
-    /// signs for those without. What another process is at is its own.
+    /// Signs for orders that nobody alive is at. What another process is at is its own.
     fn recover(&self) -> Result<(), OpenError> {
         self.place.clear_others(&self.state)?;
-        let recovered = self.state.recover(self.clock.now())?;
-        for order in &recovered.finished {
-            tracing::info!(%order, "an order was finished whose certificate had been issued");
-        }
-        for interrupted in recovered.interrupted {
-            let order = interrupted.order.id.clone();
-            let profile = self.profile(interrupted.order.profile.as_deref());
-            match profile.and_then(|profile| self.job(interrupted.order.clone(), profile)) {
-                Ok(job) => drop(self.queue(job)),
+        for order in self.state.adopt(self.clock.now())? {
+            let id = order.id.clone();
+            let profile = self.profile(order.profile.as_deref());
+            match profile.and_then(|profile| self.job(order, profile)) {
+                Ok(job) => drop(self.sign(job)),
                 Err(problem) => {
-                    tracing::warn!(%order, %problem, "an order that was interrupted cannot go on");
-                    let failed = self.state.fail_order(&order, &problem, self.clock.now());
+                    tracing::warn!(order = %id, %problem, "an order that was interrupted cannot go on");
+                    let failed = self.state.fail_order(&id, &problem, self.clock.now());
                     // The others are ours now as well, and go on.
                     if let Err(error) = failed {
                         let error = causes(&error);
-                        tracing::error!(%order, error, "an order that failed could not be ended");
+                        tracing::error!(order = %id, error, "an order that failed could not be ended");
                     }
                 }
             }
         }
-        self.sign_queued();
+        self.record_all();
         Ok(())
     }
 
@@ -278,10 +273,10 @@ impl Service {
     async fn go_on(self: &Arc<Self>, next: Next) -> Result<Answer, Problem> {
         let then = match next {
             Next::Answer(answer) => return Ok(answer),
-            Next::Wait(work, then) => {
-                let _ = timeout(PATIENCE, work).await;
-                then
-            }
+            Next::Wait(work, then) => match timeout(PATIENCE, work).await {
+                Ok(Some(answer)) => return Ok(answer),
+                Ok(None) | Err(_) => then,
+            },
         };
         match then {
             Then::Answer(answer) => Ok(answer),
@@ -335,7 +330,11 @@ impl Service {
                 let answer = self.revoke(&signatory, &request)?;
                 self.note_revocation();
                 let publishing = self.beside(|service| service.publish_revocations());
-                return Ok(Next::Wait(publishing, Then::Answer(answer)));
+                let published = async move {
+                    publishing.await;
+                    None
+                };
+                return Ok(Next::Wait(Box::pin(published), Then::Answer(answer)));
             }
             _ => {}
         }
@@ -350,19 +349,27 @@ impl Service {
             Route::Order(id) => self.order(&account, &id, &request, &urls),
             Route::Finalize(id) => {
                 let job = self.finalize(&account, &id, &request)?;
-                let told = self.queue(job);
-                // Dropped: it goes on all the same, and tells whose turn it was.
-                drop(self.beside(|service| service.sign_queued()));
-                let told = Box::pin(async { told.await.unwrap_or_default() });
-                return Ok(Next::Wait(told, Then::Order(id, urls)));
+                let told = self.sign(job);
+                if self.record_some() {
+                    // Dropped: it goes on all the same.
+                    drop(self.beside(|service| service.record_all()));
+                }
+                let shown = urls.clone();
+                let told = async move { Some(orders::shown(&told.await.ok()?, &shown)) };
+                return Ok(Next::Wait(Box::pin(told), Then::Order(id, urls)));
             }
             Route::Authorization(id) => self.authorization(&account, &id, &request, &urls),
             Route::Challenge(id) => match self.begin_challenge(&account, &id, &request)? {
                 Begun::Known(found) => self.challenge(&found, &id, &urls),
                 Begun::Look(wanted, ticket) => {
                     let looking = self.look(wanted, ticket, urls.account(&account.id));
-                    let looking = Box::pin(async { looking.await.unwrap_or_default() });
-                    return Ok(Next::Wait(looking, Then::Challenge(id, urls)));
+                    let (service, then) =
+                        (Arc::clone(self), Then::Challenge(id.clone(), urls.clone()));
+                    let shown = async move {
+                        let found = looking.await.ok().flatten()?;
+                        service.challenge(&found, &id, &urls).ok()
+                    };
+                    return Ok(Next::Wait(Box::pin(shown), then));
                 }
             },
             Route::Certificate(id, chain) => {

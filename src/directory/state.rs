@@ -7,9 +7,9 @@
 //! random; time is an argument.
 //!
 //! No certificate is lost. The order goes to `processing` with its CSR before anything
-//! is signed; the inventory takes the certificate down before it leaves the CA; only
-//! then does the order become `valid`. Whoever dies in between leaves an order that
-//! [`State::recover`] finishes from the inventory, or hands back to be signed again.
+//! is signed; before the certificate leaves the CA, the inventory has it and the order is
+//! `valid`, by one transaction. Whoever dies before that leaves an order that
+//! [`State::adopt`] hands on to be signed again, and a certificate that nobody has seen.
 //!
 //! What a power cut may cost: changes of orders and challenges are committed without
 //! waiting for the disk, so that a busy directory waits once per certificate; accounts,
@@ -33,7 +33,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, Row, Transaction, TransactionBehavior};
 
 pub use account::{Account, KeyChanged, NewAccount, Registered};
-pub use certificate::{Interrupted, OrderOfCertificate, Recovered};
+pub use certificate::OrderOfCertificate;
 pub use challenge::{Outcome, Started, Validation};
 pub use eab::{EabKey, NewEabKey, Trust};
 pub use id::{AccountId, AuthorizationId, ChallengeId, OrderId};
@@ -89,12 +89,6 @@ impl State {
             readers: [Mutex::new(connect(path)?), Mutex::new(connect(path)?)],
             runner: None,
         })
-    }
-
-    /// Keeps the directory from writing until it is dropped: for whoever writes to the same
-    /// database by another connection.
-    pub fn turn(&self) -> impl Sized + '_ {
-        self.held()
     }
 
     /// What the inventory has of the certificate with this serial number.
@@ -233,9 +227,6 @@ pub enum StateError {
     /// A key that skips validation must say for which names.
     #[error("an external account key that skips validation must list the names it is for")]
     BoundlessTrust,
-    /// The certificate belongs to another order.
-    #[error("the certificate {0} belongs to another order")]
-    CertificateTaken(String),
     /// An order without names or with two of the same.
     #[error("an order has at least one name, and none twice")]
     UnfitNames,
@@ -294,7 +285,6 @@ impl StateError {
             Self::NewerSchema { .. }
                 | Self::NoRandomness
                 | Self::Damaged(_)
-                | Self::CertificateTaken(_)
                 | Self::Ledger(_)
                 | Self::Sqlite(_)
         )
@@ -335,7 +325,6 @@ impl From<&StateError> for Problem {
             StateError::NewerSchema { .. }
             | StateError::NoRandomness
             | StateError::Damaged(_)
-            | StateError::CertificateTaken(_)
             | StateError::Ledger(_)
             | StateError::Sqlite(_) => Self::server_internal(),
         }

@@ -56,6 +56,26 @@ pub struct Issued {
     pub clamped: Option<Clamped>,
 }
 
+/// A certificate that was signed for a request, and that nobody may see before the
+/// inventory has it.
+#[derive(Debug)]
+pub struct Unrecorded {
+    signed: SignedCsr,
+    entry: Entry,
+}
+
+impl Unrecorded {
+    /// What the inventory is to take down.
+    pub fn entry(&self) -> &Entry {
+        &self.entry
+    }
+
+    /// The certificate. The inventory has it, and the disk has the inventory.
+    pub fn recorded(self) -> SignedCsr {
+        self.signed
+    }
+}
+
 impl PrivateCa {
     /// Opens the CA in the state directory `home` and unlocks its intermediate key.
     ///
@@ -164,48 +184,21 @@ impl PrivateCa {
     /// Of the request only the public key counts, and its names if `request` says
     /// so; [`SignedCsr::notes`] tells what was left out.
     pub fn sign_csr(&self, der_or_pem: &[u8], request: &CsrRequest) -> Result<SignedCsr, CaError> {
-        let mut signed = self.sign_batch([(der_or_pem, request)], || ())?;
-        signed.pop().expect("one request has one answer")
+        let signed = self.sign_unrecorded(der_or_pem, request)?;
+        self.record(std::slice::from_ref(&signed.entry))?;
+        Ok(signed.recorded())
     }
 
-    /// Signs many requests, recorded in one transaction; an answer per request, in the
-    /// same order.
-    ///
-    /// One that is refused does not hinder the others. When the ledger cannot be
-    /// written, none is handed out. `turn` is taken when everything is signed, and held
-    /// while the ledger is written: it keeps others in this process from writing to the
-    /// same database, who would otherwise have to wait for it by sleeping.
-    pub fn sign_csrs<T>(
+    /// The same for whoever takes it down in the inventory together with more.
+    pub fn sign_unrecorded(
         &self,
-        requests: &[(Vec<u8>, CsrRequest)],
-        turn: impl FnOnce() -> T,
-    ) -> Result<Vec<Result<SignedCsr, CaError>>, CaError> {
-        let requests = requests.iter();
-        self.sign_batch(
-            requests.map(|(csr, request)| (csr.as_slice(), request)),
-            turn,
-        )
-    }
-
-    fn sign_batch<'a, T>(
-        &self,
-        requests: impl IntoIterator<Item = (&'a [u8], &'a CsrRequest)>,
-        turn: impl FnOnce() -> T,
-    ) -> Result<Vec<Result<SignedCsr, CaError>>, CaError> {
-        let signer = self.signer();
-        let now = self.clock.now();
-        let mut entries = Vec::new();
-        let answers = requests
-            .into_iter()
-            .map(|(csr, request)| {
-                let (signed, entry) = signer.sign_csr(csr, request, now)?;
-                entries.push(entry);
-                Ok(signed)
-            })
-            .collect();
-        let _turn = turn();
-        self.record(&entries)?;
-        Ok(answers)
+        der_or_pem: &[u8],
+        request: &CsrRequest,
+    ) -> Result<Unrecorded, CaError> {
+        let (signed, entry) = self
+            .signer()
+            .sign_csr(der_or_pem, request, self.clock.now())?;
+        Ok(Unrecorded { signed, entry })
     }
 
     fn record(&self, entries: &[Entry]) -> Result<(), CaError> {
@@ -727,51 +720,20 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_of_requests_is_one_transaction_and_one_refusal_hinders_no_other() {
+    fn what_is_signed_for_others_to_record_is_in_no_inventory_yet() {
         let dir = tempfile::tempdir().unwrap();
         make(dir.path());
         let ca = open(dir.path(), Duration::DAY);
         let before = rows(dir.path());
-        let day = CsrRequest {
-            lifetime: Some(Duration::DAY),
-            ..wanted()
-        };
-        let refused = CsrRequest {
-            lifetime: Some(Duration::days(999)),
-            ..wanted()
-        };
-        let requests = [
-            (csr(&["a.test"]), day.clone()),
-            (csr(&["b.test"]), refused),
-            (b"no request".to_vec(), day.clone()),
-            (csr(&["c.test"]), day),
-        ];
-        let answers = ca.sign_csrs(&requests, || ()).unwrap();
-        let names = answers.iter().map(|answer| {
-            let leaf = answer.as_ref().ok()?.chain.first()?;
-            Some(leaf.names()[0].to_string())
-        });
-        let expected = [
-            Some("a.test".to_owned()),
-            None,
-            None,
-            Some("c.test".to_owned()),
-        ];
-        assert_eq!(names.collect::<Vec<_>>(), expected);
-        assert_eq!(rows(dir.path()), before + 2);
-        assert!(ca.sign_csrs(&[], || ()).unwrap().is_empty());
-
-        // All of them or none: the last entry of the batch is not taken.
-        let connection = rusqlite::Connection::open(dir.path().join("ca/ca.sqlite")).unwrap();
-        connection
-            .execute_batch(
-                "CREATE TRIGGER full BEFORE INSERT ON names WHEN NEW.name = 'c.test'
-                 BEGIN SELECT RAISE(ABORT, 'full'); END",
-            )
-            .unwrap();
-        let failed = ca.sign_csrs(&requests, || ()).unwrap_err();
-        assert!(matches!(failed, CaError::Ledger(_)), "{failed:?}");
-        assert_eq!(rows(dir.path()), before + 2);
+        let signed = ca.sign_unrecorded(&csr(&["a.test"]), &wanted()).unwrap();
+        assert_eq!(rows(dir.path()), before);
+        let entry = signed.entry().clone();
+        let leaf = signed.recorded().chain.remove(0);
+        assert_eq!(
+            (&entry.der[..], &entry.serial[..]),
+            (&leaf.der()[..], leaf.serial())
+        );
+        assert!(ca.sign_unrecorded(b"no request", &wanted()).is_err());
     }
 
     /// `cargo test --lib a_batch_costs_less -- --ignored --nocapture` tells what a

@@ -77,20 +77,12 @@ impl Ledger {
     /// none.
     pub fn record(&self, entries: &[Entry]) -> Result<(), LedgerError> {
         let transaction = self.begin("write")?;
-        let insert = || -> rusqlite::Result<Result<(), String>> {
-            let mut certificate = transaction.prepare_cached(INSERT_CERTIFICATE)?;
-            let mut name = transaction.prepare_cached(INSERT_NAME)?;
-            for entry in entries {
-                match insert_entry(&mut certificate, &mut name, entry) {
-                    Err(e) if is_duplicate(&e) => return Ok(Err(entry.serial_hex())),
-                    other => other?,
-                }
-            }
-            Ok(Ok(()))
-        };
-        insert()
-            .map_err(self.failed("write"))?
-            .map_err(LedgerError::Duplicate)?;
+        for entry in entries {
+            insert(&transaction, entry).map_err(|error| match is_duplicate(&error) {
+                true => LedgerError::Duplicate(entry.serial_hex()),
+                false => self.failed("write")(error),
+            })?;
+        }
         transaction.commit().map_err(self.failed("write"))
     }
 
@@ -456,15 +448,12 @@ fn create_private(path: &Path) -> Result<(), LedgerError> {
     }
 }
 
-fn insert_entry(
-    certificate: &mut rusqlite::Statement<'_>,
-    name: &mut rusqlite::Statement<'_>,
-    entry: &Entry,
-) -> rusqlite::Result<()> {
+/// Takes down a certificate in somebody's transaction, who makes it durable.
+pub(crate) fn insert(db: &Connection, entry: &Entry) -> rusqlite::Result<()> {
     // No name has a line break.
     let names = entry.names.iter().map(Identifier::to_string);
     let names = names.collect::<Vec<_>>().join("\n");
-    let number = certificate.insert(params![
+    let number = db.prepare_cached(INSERT_CERTIFICATE)?.insert(params![
         entry.serial_hex(),
         entry.issuer,
         entry.role.as_str(),
@@ -481,6 +470,7 @@ fn insert_entry(
         entry.revoked.map(|revoked| revoked.reason.as_str()),
         entry.der,
     ])?;
+    let mut name = db.prepare_cached(INSERT_NAME)?;
     for one in names.lines() {
         name.execute(params![one, number])?;
     }

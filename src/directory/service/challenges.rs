@@ -192,7 +192,8 @@ impl Service {
     }
 
     /// Looks at a challenge, for as long as it takes, and writes down what was seen:
-    /// a task of its own, since no client that leaves may stop it.
+    /// a task of its own, since no client that leaves may stop it. Gives what became of
+    /// the authorization.
     ///
     /// `account` is the account's URL, for CAA records that name it.
     pub(super) fn look(
@@ -200,7 +201,7 @@ impl Service {
         wanted: Validation,
         ticket: Ticket,
         account: String,
-    ) -> JoinHandle<()> {
+    ) -> JoinHandle<Option<Authorization>> {
         let service = Arc::clone(self);
         tokio::spawn(async move {
             let turn = service.slots.turn(&ticket).await;
@@ -208,14 +209,12 @@ impl Service {
             drop(turn);
             service.slots.leave(&ticket);
             let kept = service
-                .blocking(move |service| {
-                    service.conclude(&wanted, seen);
-                    Ok(())
-                })
+                .blocking(move |service| Ok(service.conclude(&wanted, seen)))
                 .await;
-            if let Err(problem) = kept {
+            kept.unwrap_or_else(|problem| {
                 tracing::error!(%problem, "what became of a challenge could not be kept");
-            }
+                None
+            })
         })
     }
 
@@ -231,7 +230,7 @@ impl Service {
         caa::permits(network, &self.settings.caa_identities, &asked).await
     }
 
-    fn conclude(&self, wanted: &Validation, seen: Result<(), Problem>) {
+    fn conclude(&self, wanted: &Validation, seen: Result<(), Problem>) -> Option<Authorization> {
         let now = self.clock.now();
         self.observer.saw(&Happening::Validated {
             kind: wanted.kind,
@@ -248,13 +247,14 @@ impl Service {
                 Outcome::Wrong(told_about(problem, &wanted.identifier))
             }
         };
-        if let Err(error) = self
+        let kept = self
             .state
-            .finish_challenge(&wanted.challenge, &outcome, now)
-        {
-            let error = causes(&error);
+            .finish_challenge(&wanted.challenge, &outcome, now);
+        kept.inspect_err(|error| {
+            let error = causes(error);
             tracing::error!(challenge = %wanted.challenge, error, "what became of a challenge could not be kept");
-        }
+        })
+        .ok()
     }
 }
 

@@ -1,45 +1,61 @@
 //! From a checked order to its certificate.
 //!
-//! Whoever comes to sign takes along what others have queued: the inventory waits for
-//! the disk once per batch, not once per certificate.
+//! Each is signed where it is asked for. Whoever comes to record takes along what others
+//! have signed: the inventory waits for the disk once per batch, not once per certificate.
 
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 use tokio::sync::oneshot;
 
 use super::super::problem::Problem;
-use super::super::state::{Order, OrderId};
+use super::super::state::{Order, OrderId, StateError};
 use super::super::{Happening, Profile};
 use super::Service;
 use super::orders::{bad_csr, names_of};
 use crate::clock::Timestamp;
 use crate::finding::words::causes;
-use crate::pki::{CaError, CsrNames, CsrRequest, Refused, SignedCsr};
+use crate::identifier::Identifier;
+use crate::pki::{CaError, CsrNames, CsrRequest, Refused, Unrecorded};
 
-/// Certificates signed in one go at most, so that the first does not wait for the last.
+/// Certificates recorded in one go at most, so that the first does not wait for the last.
 const BATCH: usize = 64;
 
 /// One certificate to be signed.
 #[derive(Debug)]
 pub(super) struct Job {
-    order: OrderId,
-    is_renewal: bool,
+    about: About,
     csr: Vec<u8>,
     request: CsrRequest,
 }
 
-/// Jobs that wait for whoever signs next.
+/// What a certificate is for.
+#[derive(Debug)]
+struct About {
+    order: OrderId,
+    names: Vec<Identifier>,
+    is_renewal: bool,
+}
+
+/// One that is signed, and who waits for it.
+#[derive(Debug)]
+struct Signed {
+    about: About,
+    certificate: Unrecorded,
+    done: oneshot::Sender<Order>,
+}
+
+/// What is signed waits here for whoever records next.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
-    waiting: Mutex<Vec<(Job, oneshot::Sender<()>)>>,
-    signing: Mutex<()>,
+    waiting: Mutex<Vec<Signed>>,
+    recording: Mutex<()>,
 }
 
 impl Queue {
-    fn next(&self) -> Option<Vec<(Job, oneshot::Sender<()>)>> {
+    fn next(&self) -> Vec<Signed> {
         let mut waiting = lock(&self.waiting);
         let count = waiting.len().min(BATCH);
-        (count > 0).then(|| waiting.drain(..count).collect())
+        waiting.drain(..count).collect()
     }
 }
 
@@ -67,107 +83,134 @@ impl Service {
 
     /// What is to be signed for an order in `processing`.
     pub(super) fn job(&self, order: Order, profile: &Profile) -> Result<Job, Problem> {
-        let names = CsrNames::Given(names_of(&order)?);
-        let request = self.csr_request(profile, names, (order.not_before, order.not_after));
+        let names = names_of(&order)?;
+        let dates = (order.not_before, order.not_after);
         Ok(Job {
-            order: order.id,
-            is_renewal: order.replaces.is_some(),
+            request: self.csr_request(profile, CsrNames::Given(names.clone()), dates),
+            about: About {
+                order: order.id,
+                names,
+                is_renewal: order.replaces.is_some(),
+            },
             csr: order.csr.unwrap_or_default(),
-            request,
         })
     }
 
-    /// Queues a job; what is given back is told once it is done, well or not.
-    pub(super) fn queue(&self, job: Job) -> oneshot::Receiver<()> {
+    /// Signs, for whoever records next. What is given back gets the order once it is
+    /// valid, and nothing when it will not be.
+    pub(super) fn sign(&self, job: Job) -> oneshot::Receiver<Order> {
         let (done, told) = oneshot::channel();
-        lock(&self.queue.waiting).push((job, done));
+        let about = job.about;
+        match self.ca.sign_unrecorded(&job.csr, &job.request) {
+            Ok(certificate) => lock(&self.queue.waiting).push(Signed {
+                about,
+                certificate,
+                done,
+            }),
+            Err(error) => {
+                self.failed(&about, &refused(&error));
+            }
+        }
         told
     }
 
-    /// Signs what is queued, or leaves it to whoever does so already. Blocks on the disk.
-    pub(super) fn sign_queued(&self) {
-        // Looked at once more after each turn: what was queued in its last moment by
-        // somebody who then left would wait for ever.
-        while !lock(&self.queue.waiting).is_empty() {
-            let _turn = match self.queue.signing.try_lock() {
+    /// Records all that is signed. Blocks on the disk.
+    pub(super) fn record_all(&self) {
+        while self.record_some() {}
+    }
+
+    /// Records what is signed, or leaves it to whoever does so already; says whether
+    /// more waits for the caller to see to it.
+    pub(super) fn record_some(&self) -> bool {
+        {
+            let _turn = match self.queue.recording.try_lock() {
                 Ok(turn) => turn,
                 Err(TryLockError::Poisoned(turn)) => turn.into_inner(),
-                Err(TryLockError::WouldBlock) => return,
+                Err(TryLockError::WouldBlock) => return false,
             };
-            while let Some(batch) = self.queue.next() {
-                self.sign(batch);
+            let batch = self.queue.next();
+            if batch.is_empty() || !self.record(batch) {
+                return false;
             }
         }
+        // Looked at after the turn: what came in its last moment was left to us.
+        !lock(&self.queue.waiting).is_empty()
     }
 
-    fn sign(&self, batch: Vec<(Job, oneshot::Sender<()>)>) {
-        let requests: Vec<_> = batch
+    /// Records a batch; says whether there is any use in going on.
+    fn record(&self, batch: Vec<Signed>) -> bool {
+        let entries = batch
             .iter()
-            .map(|(job, _)| (job.csr.clone(), job.request.clone()))
-            .collect();
-        let sign = || self.ca.sign_csrs(&requests, || self.state.turn());
-        let signed = sign().or_else(|error| {
-            // The disk may have been busy.
-            tracing::warn!(error = causes(&error), "signing once more");
-            sign()
-        });
-        let signed = match signed {
-            Ok(signed) => signed,
-            Err(error) => {
-                let problem = refused(&error);
-                for (job, done) in batch {
-                    self.failed(&job, &problem);
-                    let _ = done.send(());
+            .map(|signed| (&signed.about.order, signed.certificate.entry()));
+        match self.state.issue(entries, self.clock.now()) {
+            Ok(answers) => {
+                for (signed, answer) in batch.into_iter().zip(answers) {
+                    self.recorded(signed, answer);
                 }
-                return;
+                true
             }
-        };
-        for ((job, done), signed) in batch.into_iter().zip(signed) {
-            match signed {
-                Ok(signed) => self.issued(&job, &signed),
-                Err(error) => self.failed(&job, &refused(&error)),
+            // It may be one that is to blame, and not the disk.
+            Err(_) if batch.len() > 1 => batch
+                .into_iter()
+                .map(|signed| self.record(vec![signed]))
+                .fold(false, |any, recorded| any | recorded),
+            Err(error) => {
+                let problem = Problem::from(error);
+                let lost = batch
+                    .into_iter()
+                    .filter(|one| !self.failed(&one.about, &problem));
+                let lost: Vec<_> = lost.collect();
+                let ended = lost.is_empty();
+                // Not even that could be written: until the disk can be, it waits.
+                lock(&self.queue.waiting).extend(lost);
+                ended
             }
-            // Whoever waited may have gone.
-            let _ = done.send(());
         }
     }
 
-    /// The certificate is in the inventory. When its order cannot be told now, whoever
-    /// tends the directory finds it there.
-    fn issued(&self, job: &Job, signed: &SignedCsr) {
-        let Some(leaf) = signed.chain.first() else {
-            return;
-        };
-        let now = self.clock.now();
-        let finished = self
-            .state
-            .finish_order(&job.order, leaf.serial(), leaf.not_after(), now);
-        if let Err(error) = finished {
-            let error = causes(&error);
-            tracing::error!(order = %job.order, error, "a certificate was issued and its order could not be finished");
-            return;
+    fn recorded(&self, signed: Signed, answer: Result<Order, StateError>) {
+        let Signed {
+            about,
+            certificate,
+            done,
+        } = signed;
+        match answer {
+            Ok(order) => {
+                if let Some(certificate) = certificate.recorded().chain.first() {
+                    self.observer.saw(&Happening::Issued {
+                        certificate,
+                        is_renewal: about.is_renewal,
+                    });
+                }
+                // Whoever waited may have gone.
+                let _ = done.send(order);
+            }
+            // Nobody has seen the certificate, and nobody will.
+            Err(error) => {
+                let error = causes(&error);
+                tracing::warn!(order = %about.order, error, "a certificate was signed in vain");
+            }
         }
-        self.observer.saw(&Happening::Issued {
-            certificate: leaf,
-            is_renewal: job.is_renewal,
-        });
     }
 
-    fn failed(&self, job: &Job, problem: &Problem) {
-        let order = &job.order;
+    /// Ends an order that gets no certificate; says whether that could be written down.
+    fn failed(&self, about: &About, problem: &Problem) -> bool {
+        let About {
+            order,
+            names,
+            is_renewal,
+        } = about;
         if let Err(error) = self.state.fail_order(order, problem, self.clock.now()) {
             let error = causes(&error);
             tracing::error!(%order, error, "an order that failed could not be ended");
+            return false;
         }
-        let names = match &job.request.names {
-            CsrNames::Given(names) => names.as_slice(),
-            CsrNames::Requested => &[],
-        };
         self.observer.saw(&Happening::Failed {
             names,
-            is_renewal: job.is_renewal,
+            is_renewal: *is_renewal,
             problem: problem.detail(),
         });
+        true
     }
 }
 

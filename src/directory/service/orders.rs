@@ -387,7 +387,7 @@ impl Service {
         let now = self.clock.now();
         let counted = self.counted(account, &ordered, order.replaces.as_deref())?;
         self.limiter.issue(&counted, now)?;
-        let order = self.state.begin_issuance(id, &read.der, &read.spki, now)?;
+        let order = self.state.begin_issuance(id, &read.der, now)?;
         self.job(order, profile)
     }
 }

@@ -6,8 +6,8 @@ use std::time::Duration as Wait;
 
 use tokio_util::sync::CancellationToken;
 
+use super::Service;
 use super::route::Urls;
-use super::{OpenError, Service};
 use crate::clock::{Duration, rfc3339};
 use crate::finding::words::causes;
 
@@ -68,11 +68,10 @@ impl Service {
         }
     }
 
-    /// Finishes orders whose certificate is in the inventory, as the disk may have been
-    /// full for a moment, and those of other processes that died.
+    /// Finishes orders of other processes that died, and records what could not be when
+    /// the disk was full.
     pub(super) fn finish_interrupted(&self) {
-        let own = self.state.finish_issued(self.clock.now());
-        if let Err(error) = own.map_err(OpenError::from).and_then(|()| self.recover()) {
+        if let Err(error) = self.recover() {
             let error = causes(&error);
             tracing::error!(error, "orders that were interrupted could not be finished");
         }

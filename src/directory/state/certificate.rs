@@ -1,36 +1,15 @@
 //! From an order to its certificate, and back from a certificate to its order.
 
-use aws_lc_rs::digest::{SHA256, digest};
-use data_encoding::HEXLOWER;
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, params};
 
-use super::super::asked::AskedIdentifier;
 use super::super::problem::Problem;
 use super::account::id_at;
 use super::challenge::all_valid;
 use super::order::{one_order, order_id_at, set_order};
 use super::status::{OrderEvent, OrderStatus};
-use super::{AccountId, Commit, Order, OrderId, State, StateError, account, damaged, rows, run};
+use super::{AccountId, Commit, Order, OrderId, State, StateError, account, rows, run};
 use crate::clock::Timestamp;
-use crate::identifier::Identifier;
-use crate::pki::ledger::{Entry, Filter, Role, serial_to_hex};
-
-/// An order whose certificate was asked for and not issued when its directory stopped.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Interrupted {
-    /// The order, in `processing`, with its CSR: to be signed, and given to
-    /// [`State::finish_order`] or [`State::fail_order`].
-    pub order: Order,
-}
-
-/// What [`State::recover`] found.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Recovered {
-    /// Orders whose certificate was in the inventory: they are valid now.
-    pub finished: Vec<OrderId>,
-    /// Orders that have none.
-    pub interrupted: Vec<Interrupted>,
-}
+use crate::pki::ledger::{self, Entry, serial_to_hex};
 
 /// Which order a certificate came of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,8 +21,7 @@ pub struct OrderOfCertificate {
 }
 
 impl State {
-    /// Takes an order from `ready` to `processing`, with the CSR (DER) that was checked
-    /// and the DER SubjectPublicKeyInfo in it.
+    /// Takes an order from `ready` to `processing`, with the CSR (DER) that was checked.
     ///
     /// Atomic: of two who come with a CSR, one goes on to sign, and the other is told
     /// [`StateError::NotReady`]. Looks once more whether account and authorizations are
@@ -52,7 +30,6 @@ impl State {
         &self,
         id: &OrderId,
         csr: &[u8],
-        spki: &[u8],
         now: Timestamp,
     ) -> Result<Order, StateError> {
         self.write(Commit::Quick, |db| {
@@ -69,32 +46,39 @@ impl State {
             let status = order.status.after(OrderEvent::Finalize)?;
             run(
                 db,
-                "UPDATE acme_orders SET status = ?2, csr = ?3, spki_sha256 = ?4,
-                     finalized_at = ?5, runner = ?6 WHERE id = ?1",
-                params![
-                    id.as_str(),
-                    status.as_str(),
-                    csr,
-                    HEXLOWER.encode(digest(&SHA256, spki).as_ref()),
-                    now.unix_timestamp(),
-                    self.number()
-                ],
+                "UPDATE acme_orders SET status = ?2, csr = ?3, runner = ?4 WHERE id = ?1",
+                params![id.as_str(), status.as_str(), csr, self.number()],
             )?;
-            one_order(db, id, now).map(Ok)
+            let csr = Some(csr.to_owned());
+            Ok(Ok(Order {
+                status,
+                csr,
+                ..order
+            }))
         })?
         .map_err(StateError::NotReady)
     }
 
-    /// Makes an order valid whose certificate is in the inventory, with this serial
-    /// number and end of validity. Once more with the same certificate is no error.
-    pub fn finish_order(
+    /// Takes certificates down in the inventory, and makes each one's order valid: an
+    /// answer each, in the same order. Durable.
+    ///
+    /// Atomic: no certificate is there without its order, nor the other way round. One
+    /// that is refused, because its order is not in `processing`, is not taken down, and
+    /// may go to nobody.
+    pub fn issue<'a>(
         &self,
-        id: &OrderId,
-        serial: &[u8],
-        not_after: Timestamp,
+        certificates: impl IntoIterator<Item = (&'a OrderId, &'a Entry)>,
         now: Timestamp,
-    ) -> Result<Order, StateError> {
-        self.write(Commit::Quick, |db| finish(db, id, serial, not_after, now))
+    ) -> Result<Vec<Result<Order, StateError>>, StateError> {
+        self.write(Commit::Durable, |db| {
+            let issued = certificates.into_iter();
+            issued
+                .map(|(order, entry)| match issue(db, order, entry, now) {
+                    Err(error) if error.is_internal() => Err(error),
+                    answer => Ok(answer),
+                })
+                .collect()
+        })
     }
 
     /// Makes an order invalid: its certificate could not be issued.
@@ -109,45 +93,6 @@ impl State {
             set_order(db, id, order.status.after(OrderEvent::Fail)?, Some(problem))?;
             one_order(db, id, now)
         })
-    }
-
-    /// Finishes orders that nobody is at and whose certificate is in the inventory, and
-    /// takes those that have none: the caller, and nobody else, is to sign these.
-    ///
-    /// A certificate is an order's when it has its key and its names, was issued since
-    /// the order was finalized, and is no other order's.
-    pub fn recover(&self, now: Timestamp) -> Result<Recovered, StateError> {
-        let (finished, unissued) = self.settle(self.processing(None)?, now)?;
-        Ok(Recovered {
-            finished,
-            interrupted: self.adopt(&unissued, now)?,
-        })
-    }
-
-    /// Finishes orders that this runner is at and whose certificate is in the inventory.
-    pub fn finish_issued(&self, now: Timestamp) -> Result<(), StateError> {
-        self.settle(self.processing(self.runner)?, now).map(drop)
-    }
-
-    /// Finishes those of these orders whose certificate is in the inventory; gives them,
-    /// and the others.
-    fn settle(
-        &self,
-        processing: Vec<(OrderId, String)>,
-        now: Timestamp,
-    ) -> Result<(Vec<OrderId>, Vec<OrderId>), StateError> {
-        let (mut finished, mut unissued) = (Vec::new(), Vec::new());
-        for (id, spki) in processing {
-            let order = self.order(&id, now)?;
-            match self.find_issued(&order, &spki)? {
-                Some(entry) => {
-                    self.finish_order(&id, &entry.serial, entry.not_after, now)?;
-                    finished.push(id);
-                }
-                None => unissued.push(id),
-            }
-        }
-        Ok((finished, unissued))
     }
 
     /// The order that a certificate came of, if it came of one that is remembered.
@@ -166,60 +111,17 @@ impl State {
             Ok(found.pop())
         })
     }
-
-    fn find_issued(&self, order: &Order, spki: &str) -> Result<Option<Entry>, StateError> {
-        let names: Result<Vec<Identifier>, _> = order
-            .identifiers
-            .iter()
-            .map(AskedIdentifier::identifier)
-            .collect();
-        let mut names = names.map_err(|_| damaged("the identifiers of an order are none"))?;
-        names.sort();
-        let filter = Filter {
-            name: names.first().cloned(),
-            role: Some(Role::Leaf),
-            ..Filter::default()
-        };
-        let mut candidates = Vec::new();
-        self.held().ledger.for_each(&filter, |entry| {
-            let mut own = entry.names.clone();
-            own.sort();
-            let since = order.finalized_at.is_some_and(|at| entry.issued_at >= at);
-            if own == names && entry.spki_sha256 == spki && since {
-                candidates.push(entry);
-            }
-        })?;
-        for candidate in candidates {
-            if self.order_of_certificate(&candidate.serial)?.is_none() {
-                return Ok(Some(candidate));
-            }
-        }
-        Ok(None)
-    }
 }
 
-fn finish(
+fn issue(
     db: &Connection,
     id: &OrderId,
-    serial: &[u8],
-    not_after: Timestamp,
+    entry: &Entry,
     now: Timestamp,
 ) -> Result<Order, StateError> {
     let order = one_order(db, id, now)?;
-    let hex = serial_to_hex(serial);
-    if order.status == OrderStatus::Valid
-        && order.serial.as_deref().map(serial_to_hex).as_ref() == Some(&hex)
-    {
-        return Ok(order);
-    }
     let status = order.status.after(OrderEvent::Issue)?;
-    let owner = db
-        .prepare_cached(OF_CERTIFICATE)?
-        .query_row([&hex], |_| Ok(()))
-        .optional()?;
-    if owner.is_some() {
-        return Err(StateError::CertificateTaken(hex));
-    }
+    ledger::insert(db, entry)?;
     // It is kept as long as the certificate: for the download, for whoever replaces
     // it, and for its account to revoke it.
     run(
@@ -229,11 +131,15 @@ fn finish(
         params![
             id.as_str(),
             status.as_str(),
-            hex,
-            not_after.unix_timestamp()
+            serial_to_hex(&entry.serial),
+            entry.not_after.unix_timestamp()
         ],
     )?;
-    one_order(db, id, now)
+    Ok(Order {
+        status,
+        serial: Some(entry.serial.clone()),
+        ..order
+    })
 }
 
 pub(super) const OF_CERTIFICATE: &str = "SELECT o.id, a.id AS account_id FROM acme_orders o

@@ -52,8 +52,6 @@ pub struct Order {
     pub error: Option<Problem>,
     /// The CSR it was finalized with, DER.
     pub csr: Option<Vec<u8>>,
-    /// When it was finalized.
-    pub finalized_at: Option<Timestamp>,
     /// The serial number of its certificate, once it is valid.
     pub serial: Option<Vec<u8>>,
 }
@@ -503,7 +501,6 @@ fn read_order(row: &Row<'_>, now: Timestamp) -> Result<Order, StateError> {
         replaces: row.get("replaces")?,
         error: problem_at(row, "error")?,
         csr: row.get("csr")?,
-        finalized_at: moment_at(row, "finalized_at")?,
         serial: serial.transpose()?,
     })
 }

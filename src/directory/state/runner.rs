@@ -8,7 +8,7 @@
 use rusqlite::params;
 
 use super::order::{one_order, order_id_at};
-use super::{Commit, Interrupted, OrderId, State, StateError, rows, run};
+use super::{Commit, Order, State, StateError, rows, run};
 use crate::clock::Timestamp;
 
 /// Somebody who runs the directory. No two that are alive have the same number.
@@ -38,39 +38,24 @@ impl State {
         self.write(Commit::Quick, |db| Ok(run(db, ABANDON, [dead.0])?))
     }
 
-    /// Takes those of these orders that are in `processing` and nobody's.
-    pub(super) fn adopt(
-        &self,
-        orders: &[OrderId],
-        now: Timestamp,
-    ) -> Result<Vec<Interrupted>, StateError> {
-        if orders.is_empty() {
+    /// Takes the orders in `processing` that are nobody's, each with its CSR: the caller,
+    /// and nobody else, is to sign them.
+    pub fn adopt(&self, now: Timestamp) -> Result<Vec<Order>, StateError> {
+        let left = self.read(|db| {
+            let mut statement = db.prepare_cached(LEFT)?;
+            rows(&mut statement, [], |row| order_id_at(row, "id"))
+        })?;
+        if left.is_empty() {
             return Ok(Vec::new());
         }
         self.write(Commit::Quick, |db| {
             let mut adopted = Vec::new();
-            for id in orders {
+            for id in &left {
                 if run(db, ADOPT, params![id.as_str(), self.number()])? > 0 {
-                    let order = one_order(db, id, now)?;
-                    adopted.push(Interrupted { order });
+                    adopted.push(one_order(db, id, now)?);
                 }
             }
             Ok(adopted)
-        })
-    }
-
-    /// The orders in `processing` that `runner` is at, or nobody, each with the
-    /// fingerprint of its CSR's key.
-    pub(super) fn processing(
-        &self,
-        runner: Option<Runner>,
-    ) -> Result<Vec<(OrderId, String)>, StateError> {
-        self.read(|db| {
-            let mut statement = db.prepare_cached(PROCESSING)?;
-            rows(&mut statement, [runner.map(|runner| runner.0)], |row| {
-                let spki: Option<String> = row.get("spki_sha256")?;
-                Ok((order_id_at(row, "id")?, spki.unwrap_or_default()))
-            })
         })
     }
 
@@ -80,8 +65,8 @@ impl State {
     }
 }
 
-pub(super) const PROCESSING: &str = "SELECT id, spki_sha256 FROM acme_orders
-    WHERE status = 'processing' AND runner IS ?1 ORDER BY number";
+pub(super) const LEFT: &str =
+    "SELECT id FROM acme_orders WHERE status = 'processing' AND runner IS NULL ORDER BY number";
 
 pub(super) const AT_WORK: &str = "SELECT DISTINCT runner FROM acme_orders
     WHERE status = 'processing' AND runner IS NOT NULL AND runner IS NOT ?1";

@@ -52,8 +52,6 @@ CREATE TABLE acme_orders (
     replaces TEXT,                   -- RFC 9773
     error TEXT,                      -- a problem document
     csr BLOB,
-    spki_sha256 TEXT,                -- of the CSR's key, lower-case hex
-    finalized_at INTEGER,
     serial TEXT                      -- of the certificate, lower-case hex
 );
 

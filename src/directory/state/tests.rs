@@ -95,12 +95,18 @@ impl Fixture {
     }
 
     fn issued(&self, order: &Order, serial: &[u8], days: i64) -> Order {
-        self.state
-            .begin_issuance(&order.id, b"csr", b"spki", now())
-            .unwrap();
-        self.state
-            .finish_order(&order.id, serial, now() + DAY * days as i32, now())
-            .unwrap()
+        self.state.begin_issuance(&order.id, b"csr", now()).unwrap();
+        let entry = Entry {
+            serial: serial.to_vec(),
+            not_after: now() + DAY * days as i32,
+            ..leaf(1, "a.test", 1)
+        };
+        self.issue(order, &entry).unwrap()
+    }
+
+    fn issue(&self, order: &Order, entry: &Entry) -> Result<Order, StateError> {
+        let mut answers = self.state.issue([(&order.id, entry)], now()).unwrap();
+        answers.pop().unwrap()
     }
 }
 
@@ -412,9 +418,7 @@ fn an_order_goes_its_way_step_by_step() {
         Err(StateError::AuthorizationClosed(AuthorizationStatus::Valid))
     ));
     assert_eq!(fixture.status(&order), OrderStatus::Pending);
-    let early = fixture
-        .state
-        .begin_issuance(&order.id, b"csr", b"spki", now());
+    let early = fixture.state.begin_issuance(&order.id, b"csr", now());
     assert!(matches!(
         early,
         Err(StateError::NotReady(OrderStatus::Pending))
@@ -431,7 +435,7 @@ fn an_order_goes_its_way_step_by_step() {
     let begun = at_once(6, || {
         fixture
             .state
-            .begin_issuance(&order.id, b"csr", b"spki", now())
+            .begin_issuance(&order.id, b"csr", now())
             .is_ok()
     });
     assert_eq!(begun, 1);
@@ -443,28 +447,21 @@ fn an_order_goes_its_way_step_by_step() {
     );
     assert_eq!(processing.csr.as_deref(), Some(&b"csr"[..]));
 
-    let end = now() + DAY * 90;
-    let valid = fixture
-        .state
-        .finish_order(&order.id, &[0x40, 1], end, now())
-        .unwrap();
+    let (first, second) = (leaf(1, "a.test", 90), leaf(2, "a.test", 90));
+    let valid = fixture.issue(&order, &first).unwrap();
     assert_eq!(
         (valid.status, valid.serial.as_deref()),
-        (OrderStatus::Valid, Some(&[0x40, 1][..]))
+        (OrderStatus::Valid, Some(&first.serial[..]))
     );
-    assert_eq!(
-        fixture
-            .state
-            .finish_order(&order.id, &[0x40, 1], end, now())
-            .unwrap(),
-        valid
-    );
-    assert!(
-        fixture
-            .state
-            .finish_order(&order.id, &[0x40, 2], end, now())
-            .is_err()
-    );
+    assert_eq!(fixture.state.order(&order.id, now()).unwrap(), valid);
+    // Signed twice, by whatever mishap: the second is nobody's.
+    assert!(matches!(
+        fixture.issue(&order, &second),
+        Err(StateError::Impossible(_))
+    ));
+    assert_eq!(fixture.state.certificate(&second.serial).unwrap(), None);
+    let kept = fixture.state.certificate(&first.serial).unwrap().unwrap();
+    assert_eq!(kept.der, first.der);
     assert!(
         fixture
             .state
@@ -473,7 +470,7 @@ fn an_order_goes_its_way_step_by_step() {
     );
     let owner = fixture
         .state
-        .order_of_certificate(&[0x40, 1])
+        .order_of_certificate(&first.serial)
         .unwrap()
         .unwrap();
     assert_eq!(
@@ -486,7 +483,11 @@ fn an_order_goes_its_way_step_by_step() {
     );
     assert_eq!(fixture.state.open_orders(&account.id, now()).unwrap(), 0);
     assert_eq!(
-        fixture.state.order(&order.id, end + DAY).unwrap().status,
+        fixture
+            .state
+            .order(&order.id, first.not_after + DAY)
+            .unwrap()
+            .status,
         OrderStatus::Valid
     );
 }
@@ -614,9 +615,7 @@ fn an_authorization_that_ended_before_its_order_keeps_it_from_being_issued() {
         .unwrap();
     let later = now() + Duration::HOUR * 2;
     assert!(matches!(
-        fixture
-            .state
-            .begin_issuance(&order.id, b"csr", b"spki", later),
+        fixture.state.begin_issuance(&order.id, b"csr", later),
         Err(StateError::NotReady(OrderStatus::Invalid))
     ));
     assert_eq!(fixture.status(&order), OrderStatus::Invalid, "and stays so");
@@ -737,117 +736,75 @@ fn an_account_may_revoke_what_it_holds_all_authorizations_for() {
     }
 }
 
-/// A certificate in the inventory for `spki`.
-fn entry(number: u32, name: &str, spki: &[u8]) -> Entry {
-    let sum = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, spki);
-    Entry {
-        spki_sha256: data_encoding::HEXLOWER.encode(sum.as_ref()),
-        issued_at: now(),
-        id: None,
-        ..leaf(number, name, 90)
-    }
-}
-
 #[test]
 fn a_crash_at_any_step_of_issuing_loses_no_certificate() {
-    for died_after in 0..4 {
+    for died_after in 0..3 {
         let fixture = Fixture::new();
         let account = fixture.account();
         let order = fixture.ready(&account, &["a.test"]);
-        let issued = entry(1, "a.test", b"spki");
-        // Of other keys, other names and other times.
-        let before = Entry {
-            issued_at: now() - Duration::HOUR,
-            ..entry(2, "a.test", b"spki")
-        };
-        let others = [
-            entry(3, "a.test", b"other"),
-            entry(4, "b.test", b"spki"),
-            before,
-        ];
-        let ledger = Ledger::open(&fixture.path()).unwrap();
-        ledger.record(&others).unwrap();
-        let steps: [&dyn Fn(); 3] = [
+        let issued = leaf(1, "a.test", 90);
+        let steps: [&dyn Fn(); 2] = [
             &|| {
-                drop(
-                    fixture
-                        .state
-                        .begin_issuance(&order.id, b"csr", b"spki", now())
-                        .unwrap(),
-                )
+                let begun = fixture.state.begin_issuance(&order.id, b"csr", now());
+                assert_eq!(begun.unwrap().csr.as_deref(), Some(&b"csr"[..]));
             },
-            &|| ledger.record(std::slice::from_ref(&issued)).unwrap(),
-            &|| {
-                let end = issued.not_after;
-                fixture
-                    .state
-                    .finish_order(&order.id, &issued.serial, end, now())
-                    .unwrap();
-            },
+            &|| drop(fixture.issue(&order, &issued).unwrap()),
         ];
         steps.iter().take(died_after).for_each(|step| step());
 
         let fixture = fixture.reopened();
-        let recovered = fixture.state.recover(now()).unwrap();
+        let adopted = fixture.state.adopt(now()).unwrap();
         let seen = fixture.state.order(&order.id, now()).unwrap();
+        let kept = fixture.state.certificate(&issued.serial).unwrap();
         match died_after {
-            0 => assert_eq!(
-                (recovered, seen.status),
-                (Recovered::default(), OrderStatus::Ready)
-            ),
+            0 => assert_eq!((adopted.len(), seen.status), (0, OrderStatus::Ready)),
             1 => {
                 assert_eq!(seen.status, OrderStatus::Processing);
-                assert_eq!(seen.csr.as_deref(), Some(&b"csr"[..]));
-                assert_eq!(recovered.interrupted, [Interrupted { order: seen }]);
+                assert_eq!(adopted, [seen]);
             }
-            2 => {
-                assert_eq!(recovered.finished, [order.id]);
-                assert_eq!(seen.serial, Some(issued.serial));
-            }
-            _ => {
-                assert_eq!(
-                    (recovered, seen.status),
-                    (Recovered::default(), OrderStatus::Valid)
-                );
-            }
+            _ => assert_eq!((adopted.len(), seen.status), (0, OrderStatus::Valid)),
         }
+        assert_eq!(kept.is_some(), died_after == 2);
     }
 }
 
 #[test]
-fn two_interrupted_orders_with_one_key_get_a_certificate_each() {
+fn a_batch_is_taken_down_with_its_orders_or_not_at_all() {
     let fixture = Fixture::new();
     let account = fixture.account();
     let orders: Vec<_> = (0..3)
         .map(|_| fixture.ready(&account, &["a.test"]))
         .collect();
-    for order in &orders {
-        fixture
-            .state
-            .begin_issuance(&order.id, b"csr", b"spki", now())
-            .unwrap();
+    for order in &orders[..2] {
+        let begun = fixture.state.begin_issuance(&order.id, b"csr", now());
+        begun.unwrap();
     }
-    let ledger = Ledger::open(&fixture.path()).unwrap();
-    ledger
-        .record(&[entry(1, "a.test", b"spki"), entry(2, "a.test", b"spki")])
+    let entries = [1, 2, 3].map(|number| leaf(number, "a.test", 90));
+    let batch = || orders.iter().map(|order| &order.id).zip(&entries);
+    let held = fixture.state.held();
+    let broken = "CREATE TRIGGER full BEFORE UPDATE OF serial ON acme_orders WHEN NEW.number = 2
+        BEGIN SELECT RAISE(ABORT, 'full'); END";
+    held.ledger.connection().execute_batch(broken).unwrap();
+    drop(held);
+    assert!(fixture.state.issue(batch(), now()).is_err());
+    assert_eq!(count(&fixture.state, "certificates"), 0);
+    assert_eq!(fixture.status(&orders[0]), OrderStatus::Processing);
+
+    let held = fixture.state.held();
+    held.ledger
+        .connection()
+        .execute_batch("DROP TRIGGER full")
         .unwrap();
-    let recovered = fixture.state.recover(now()).unwrap();
+    drop(held);
+    let answers = fixture.state.issue(batch(), now()).unwrap();
+    let issued: Vec<_> = answers.iter().map(Result::is_ok).collect();
     assert_eq!(
-        (recovered.finished.len(), recovered.interrupted.len()),
-        (2, 1)
+        issued,
+        [true, true, false],
+        "nobody asked for the third yet"
     );
-    let serials: std::collections::BTreeSet<_> = orders
-        .iter()
-        .map(|o| fixture.state.order(&o.id, now()).unwrap().serial)
-        .collect();
-    assert_eq!(serials.len(), 3, "two serials and none");
-    let taken = fixture.state.finish_order(
-        &recovered.interrupted[0].order.id,
-        &entry(1, "a.test", b"spki").serial,
-        now() + DAY,
-        now(),
-    );
-    assert!(matches!(taken, Err(StateError::CertificateTaken(_))));
+    assert_eq!(count(&fixture.state, "certificates"), 2);
+    assert_eq!(fixture.status(&orders[2]), OrderStatus::Ready);
 }
 
 #[test]
@@ -899,7 +856,7 @@ fn a_sweep_takes_what_nothing_depends_on_and_all_that_belongs_to_it() {
     let stuck = fixture.ready(&account, &["d.test"]);
     fixture
         .state
-        .begin_issuance(&stuck.id, b"csr", b"spki", now())
+        .begin_issuance(&stuck.id, b"csr", now())
         .unwrap();
     for (days, gone, left) in [
         (0, 0, 4),
@@ -1014,12 +971,12 @@ fn past_orders_do_not_slow_a_new_one() {
     let account: i64 = 1;
     let at = now().unix_timestamp();
     let id = "0000000000000000000007";
-    let (nobody, runner) = (None::<u32>, 1);
+    let runner = 1;
     let queries: [(&str, Vec<&dyn rusqlite::ToSql>); 10] = [
         (order::OPEN_ORDERS, vec![&account, &at]),
         (order::ORDERS_OF, vec![&account, &None::<String>, &at, &10]),
         (order::AUTHORIZED, vec![&account, &"n7.test", &at]),
-        (runner::PROCESSING, vec![&nobody]),
+        (runner::LEFT, vec![]),
         (runner::AT_WORK, vec![&runner]),
         (certificate::OF_CERTIFICATE, vec![&"77000007"]),
         (challenge::UNFINISHED, vec![&runner]),
@@ -1127,7 +1084,7 @@ fn the_tables_stand_beside_the_inventorys_and_go_into_its_copies() {
     );
     first.connection().execute_batch(&made).unwrap();
     let updated = State::open(&old).unwrap();
-    assert_eq!(updated.processing(None).unwrap(), []);
+    assert_eq!(updated.adopt(now()).unwrap(), []);
 
     let sql = "UPDATE acme_schema SET version = 99";
     state.held().ledger.connection().execute_batch(sql).unwrap();

@@ -33,8 +33,7 @@ async fn begun(client: &Client<'_>, name: &str) -> (OrderId, issuing::Job) {
     let csr = csr_for(&key, &[name]);
     let csr = BASE64URL_NOPAD.decode(csr.as_bytes()).unwrap();
     let service = &client.world.service;
-    let spki = key.public_key_der();
-    let order = service.state.begin_issuance(&id, &csr, &spki, start());
+    let order = service.state.begin_issuance(&id, &csr, start());
     let profile = service.profile(None).unwrap();
     let job = service.job(order.unwrap(), profile).unwrap();
     (id, job)
@@ -62,9 +61,9 @@ async fn a_server_leaves_alone_what_a_living_directory_is_at() {
     assert_eq!(world.leaves(), 0);
     assert_eq!(server.state.unfinished_challenges(start()).unwrap(), []);
 
-    let told = world.service.queue(job);
-    world.service.sign_queued();
-    told.await.unwrap();
+    let told = world.service.sign(job);
+    world.service.record_all();
+    assert_eq!(told.await.unwrap().status, OrderStatus::Valid);
     server.finish_interrupted();
     assert_eq!(status(&server, &order), OrderStatus::Valid);
     assert_eq!((world.leaves(), world.happened("issued")), (1, 1));

@@ -287,12 +287,11 @@ async fn an_interrupted_order_is_finished_at_the_next_start() {
     let der = BASE64URL_NOPAD
         .decode(csr_for(&key, &["a.test"]).as_bytes())
         .unwrap();
-    let spki = key.public_key_der();
     // As far as a process gets that is killed before it signs.
     world
         .service
         .state
-        .begin_issuance(&id, &der, &spki, start())
+        .begin_issuance(&id, &der, start())
         .unwrap();
     let (key, kid) = (client.key, client.kid);
     let world = world.reopened(settings()).await;

@@ -93,6 +93,7 @@ fn settings(permit: Permit) -> Settings {
         limits: Limits {
             accounts_per_address: NO_LIMIT,
             orders_per_account: NO_LIMIT,
+            orders_per_address: NO_LIMIT,
             open_orders: NO_LIMIT,
             failures_per_name: NO_LIMIT,
             certificates_per_name: NO_LIMIT,

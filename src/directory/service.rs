@@ -341,7 +341,7 @@ impl Service {
         }
         let account = only_account(signatory)?;
         let answer = match route {
-            Route::NewOrder => self.new_order(&account, &request, &urls),
+            Route::NewOrder => self.new_order(&account, &request, &urls, from),
             Route::KeyChange => self.key_change(&account, &request, &urls),
             Route::Account(id) => self.account(&account, &id, &request, &urls),
             Route::Orders(id, after) => {
@@ -359,8 +359,8 @@ impl Service {
             Route::Authorization(id) => self.authorization(&account, &id, &request, &urls),
             Route::Challenge(id) => match self.begin_challenge(&account, &id, &request)? {
                 Begun::Known(found) => self.challenge(&found, &id, &urls),
-                Begun::Look(wanted, ticket) => {
-                    let looking = self.look(wanted, ticket, urls.account(&account.id));
+                Begun::Look(wanted, admitted) => {
+                    let looking = self.look(wanted, admitted, urls.account(&account.id));
                     let looking = Box::pin(async { looking.await.unwrap_or_default() });
                     return Ok(Next::Wait(looking, Then::Challenge(id, urls)));
                 }

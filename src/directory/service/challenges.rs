@@ -19,6 +19,7 @@ use super::super::state::{
 use super::super::validate::validate;
 use super::Service;
 use super::answer::Answer;
+use super::limiter::Trial;
 use super::orders::{AUTHORIZATION_LIFE, SOON};
 use super::route::Urls;
 use super::slots::Ticket;
@@ -105,7 +106,13 @@ pub(super) enum Begun {
     /// It is as it is.
     Known(Authorization),
     /// It has to be looked at, when it is its turn.
-    Look(Validation, Ticket),
+    Look(Validation, Admitted),
+}
+
+/// The room that a challenge takes until it is decided.
+pub(super) struct Admitted {
+    pub(super) ticket: Ticket,
+    pub(super) trial: Trial,
 }
 
 impl Service {
@@ -161,10 +168,10 @@ impl Service {
         if asked.is_some_and(|challenge| challenge.status != ChallengeStatus::Pending) {
             return Ok(Begun::Known(found));
         }
-        self.limiter.may_fail(&account.id, &found.identifier, now)?;
+        let trial = self.limiter.attempt(&account.id, &found.identifier, now)?;
         let ticket = self.slots.enter(&account.id)?;
         match self.state.start_challenge(id, now) {
-            Ok(Started::Now(validation)) => Ok(Begun::Look(validation, ticket)),
+            Ok(Started::Now(validation)) => Ok(Begun::Look(validation, Admitted { ticket, trial })),
             other => {
                 self.slots.leave(&ticket);
                 other?;
@@ -198,10 +205,11 @@ impl Service {
     pub(super) fn look(
         self: &Arc<Self>,
         wanted: Validation,
-        ticket: Ticket,
+        admitted: Admitted,
         account: String,
     ) -> JoinHandle<()> {
         let service = Arc::clone(self);
+        let Admitted { ticket, trial } = admitted;
         tokio::spawn(async move {
             let turn = service.slots.turn(&ticket).await;
             let seen = service.validate(&wanted, &account).await;
@@ -210,6 +218,8 @@ impl Service {
             let kept = service
                 .blocking(move |service| {
                     service.conclude(&wanted, seen);
+                    // When a failure has been counted.
+                    drop(trial);
                     Ok(())
                 })
                 .await;

@@ -246,6 +246,12 @@ impl World {
         }
     }
 
+    /// How often it happened.
+    fn happened(&self, what: &str) -> usize {
+        let seen = self.seen.0.lock().unwrap();
+        seen.iter().filter(|words| words.starts_with(what)).count()
+    }
+
     /// The leaves that were ever issued.
     fn leaves(&self) -> usize {
         let ledger = Ledger::open(&self.home.path().join("ca/ca.sqlite")).unwrap();

@@ -25,7 +25,9 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use http::header::{HOST, HeaderValue};
 use http::request::Parts;
+use http::uri::Authority;
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Bytes;
 use serde::Serialize;
@@ -223,12 +225,42 @@ impl Service {
             (_, Err(problem)) => Err(problem),
             (Some(route), Ok(urls)) => self.respond(route, head, body, urls, from).await,
         };
-        let problem = answered.as_ref().err().map(Problem::kind);
+        let problem = match &answered {
+            Ok(answer) => answer.problem(),
+            Err(problem) => Some(problem.kind()),
+        };
         tracing::debug!(endpoint, %from, problem = problem.map(ProblemType::as_str), "answered");
         self.observer.saw(&Happening::Request { endpoint, problem });
         let nonce = self.nonces.issue(self.clock.now());
         let answer = answered.unwrap_or_else(|problem| self.explained(problem));
         answer.finish(&nonce, index.as_deref())
+    }
+
+    /// The words for a client that the server around the directory refuses with `status`,
+    /// because of `reason`: a problem document, and what every answer has. `host` is what
+    /// the client asked for, if that is known.
+    pub fn refuse(
+        &self,
+        status: StatusCode,
+        reason: &str,
+        host: Option<&Authority>,
+    ) -> Response<Bytes> {
+        let kind = match status {
+            StatusCode::TOO_MANY_REQUESTS => ProblemType::RateLimited,
+            _ => ProblemType::Malformed,
+        };
+        let problem = Some(kind);
+        let endpoint = "refused";
+        self.observer.saw(&Happening::Request { endpoint, problem });
+        let mut request = Request::new(());
+        if let Some(host) = host.and_then(|host| HeaderValue::from_str(host.as_str()).ok()) {
+            request.headers_mut().insert(HOST, host);
+        }
+        let (head, ()) = request.into_parts();
+        let urls = Urls::of(&head, self.settings.public_url.as_ref()).ok();
+        let nonce = self.nonces.issue(self.clock.now());
+        let problem = Problem::new(kind, reason).with_status(status);
+        Answer::from(problem).finish(&nonce, urls.map(|urls| urls.at("directory")).as_deref())
     }
 
     /// Answers one request over plain HTTP: CRLs, issuers' certificates, the roots.

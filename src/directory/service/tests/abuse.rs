@@ -433,6 +433,8 @@ async fn what_is_not_asked_for_rightly_is_refused_with_the_right_status() {
         let reply = world.send(method, url, "", Vec::new()).await;
         assert_eq!(reply.status, StatusCode::METHOD_NOT_ALLOWED, "{url}");
         assert!(!reply.header("allow").is_empty());
+        let counted = world.seen.1.lock().unwrap().pop().unwrap();
+        assert!(counted.ends_with(" malformed"), "{counted}");
     }
     let body = client.key.jws(
         &json!({ "alg": "ES256", "nonce": world.nonce().await, "url": order, "kid": client.kid }),
@@ -606,6 +608,36 @@ async fn validations_begun_together_do_not_fail_more_often_than_they_may() {
     let wait: u64 = refused.header("retry-after").parse().unwrap();
     assert!(wait > 60, "they failed");
     assert_eq!(world.happened("validated dns-01 false"), 2);
+}
+
+#[tokio::test]
+async fn what_the_server_around_it_refuses_is_a_problem_as_well() {
+    let world = World::new().await;
+    let host = Authority::from_static("ca.test");
+    for (status, problem) in [
+        (StatusCode::PAYLOAD_TOO_LARGE, "malformed"),
+        (StatusCode::TOO_MANY_REQUESTS, "rateLimited"),
+        (StatusCode::MISDIRECTED_REQUEST, "malformed"),
+        (StatusCode::BAD_REQUEST, "malformed"),
+        (StatusCode::REQUEST_TIMEOUT, "malformed"),
+    ] {
+        let answer = world.service.refuse(status, "it is so", Some(&host));
+        let (head, body) = answer.into_parts();
+        let reply = Reply {
+            status: head.status,
+            headers: head.headers,
+            body,
+        };
+        assert_eq!((reply.status, reply.problem()), (status, problem.into()));
+        assert_eq!(reply.at("detail"), "it is so");
+        let index = "<https://ca.test/directory>;rel=\"index\"";
+        assert_eq!(reply.header("link"), index);
+        let counted = world.seen.1.lock().unwrap().pop().unwrap();
+        assert_eq!(counted, format!("refused {problem}"));
+    }
+    let unknown = world.service.refuse(StatusCode::BAD_REQUEST, "x", None);
+    assert!(!unknown.headers().contains_key("link"));
+    assert!(unknown.headers().contains_key("replay-nonce"));
 }
 
 #[tokio::test]

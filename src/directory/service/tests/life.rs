@@ -184,6 +184,8 @@ async fn an_account_is_found_changed_rolled_over_and_closed() {
         (taken.status, taken.header("location")),
         (StatusCode::CONFLICT, &*other.kid)
     );
+    let counted = world.seen.1.lock().unwrap().pop().unwrap();
+    assert_eq!(counted, "key-change malformed");
     let new = TestKey::new(KeyType::P384);
     assert_eq!(client.post(&url, change(&new)).await.status, StatusCode::OK);
     assert_eq!(

@@ -220,7 +220,7 @@ async fn a_wrong_answer_ends_challenge_authorization_and_order_at_once() {
     assert_eq!(read.at("url"), challenge);
     let links: Vec<_> = read.headers.get_all("link").iter().collect();
     assert!(
-        links.contains(&&http::HeaderValue::try_from(format!("<{authz_url}>;rel=\"up\"")).unwrap())
+        links.contains(&&HeaderValue::try_from(format!("<{authz_url}>;rel=\"up\"")).unwrap())
     );
 
     world.zone.set("a.test", "wrong".to_owned());

@@ -178,6 +178,7 @@ fn serve(home: &Path, port: u16) -> Server {
             "--allow-loopback",
         ])
         .args(["--permit=127.0.0.0/8", "--max-orders-per-account=1000000"])
+        .args(["--max-orders-per-client=1000000"])
         .arg("--max-certificates-per-name=1000000")
         .arg(format!("--http01-port={port}"))
         .arg("--home")

@@ -28,12 +28,12 @@ pub struct OwnAnswers {
 impl OwnAnswers {
     /// Where to look at a challenge of this kind right now, in order.
     pub async fn addresses(&self, kind: ChallengeKind) -> Vec<SocketAddr> {
+        if let Some(address) = self.served_at(kind) {
+            return connectable(address);
+        }
         if kind == ChallengeKind::Http01 && self.webroot {
             let port = 80;
             return connectable(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port));
-        }
-        if let Some(address) = self.served.address(kind) {
-            return connectable(address);
         }
         for solver in self.solvers.iter().filter(|solver| solver.kind() == kind) {
             if let Some(address) = solver.listening().await {
@@ -42,7 +42,26 @@ impl OwnAnswers {
         }
         Vec::new()
     }
+
+    /// What a connection from `source` for a challenge of this kind has to begin with: a
+    /// server behind a balancer wants to hear for whom it is, also of ourselves.
+    pub fn preamble(&self, kind: ChallengeKind, source: IpAddr) -> &'static [u8] {
+        match self.served_at(kind) {
+            Some(_) if self.served.wants_proxy_protocol(source) => NOBODY_ELSE,
+            _ => b"",
+        }
+    }
+
+    fn served_at(&self, kind: ChallengeKind) -> Option<SocketAddr> {
+        if kind == ChallengeKind::Http01 && self.webroot {
+            return None;
+        }
+        self.served.address(kind)
+    }
 }
+
+/// The PROXY protocol's word of who speaks for itself alone (version 1, §2.1).
+const NOBODY_ELSE: &[u8] = b"PROXY UNKNOWN\r\n";
 
 /// Whom to connect to when `bound` is listened on: every address is also loopback.
 fn connectable(bound: SocketAddr) -> Vec<SocketAddr> {

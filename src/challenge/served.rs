@@ -1,7 +1,9 @@
 //! Where a server answers challenges itself, told once its ports are bound.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
+
+use ipnet::IpNet;
 
 use super::ChallengeKind;
 
@@ -13,6 +15,7 @@ pub struct ServedAt(Arc<Mutex<Bound>>);
 struct Bound {
     http: Option<SocketAddr>,
     https: Option<SocketAddr>,
+    balancers: Vec<IpNet>,
 }
 
 impl ServedAt {
@@ -24,6 +27,19 @@ impl ServedAt {
             ChallengeKind::TlsAlpn01 => bound.https = Some(address),
             ChallengeKind::Dns01 => {}
         }
+    }
+
+    /// Both ports want the PROXY protocol of whoever is in these networks.
+    pub fn behind(&self, balancers: &[IpNet]) {
+        let mut bound = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        balancers.clone_into(&mut bound.balancers);
+    }
+
+    /// Whether a connection from `source` has to begin with the PROXY protocol.
+    pub fn wants_proxy_protocol(&self, source: IpAddr) -> bool {
+        let bound = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let source = source.to_canonical();
+        bound.balancers.iter().any(|one| one.contains(&source))
     }
 
     /// Where `kind` is answered, if anywhere yet.

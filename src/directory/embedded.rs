@@ -17,6 +17,7 @@ use std::time::Duration as StdDuration;
 use http::header::{HOST, HeaderValue};
 use http::{Request, Response, Uri};
 use hyper::body::Bytes;
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use url::Url;
 
@@ -93,6 +94,7 @@ fn settings(permit: Permit) -> Settings {
         limits: Limits {
             accounts_per_address: NO_LIMIT,
             orders_per_account: NO_LIMIT,
+            orders_per_address: NO_LIMIT,
             open_orders: NO_LIMIT,
             failures_per_name: NO_LIMIT,
             certificates_per_name: NO_LIMIT,
@@ -156,6 +158,17 @@ struct OwnNetwork {
     dns: SystemNetwork,
 }
 
+impl OwnNetwork {
+    async fn connect(&self, kind: ChallengeKind, to: SocketAddr) -> io::Result<TcpStream> {
+        let mut stream = TcpStream::connect(to).await?;
+        let source = stream.local_addr()?.ip();
+        stream
+            .write_all(self.answers.preamble(kind, source))
+            .await?;
+        Ok(stream)
+    }
+}
+
 impl Network for OwnNetwork {
     fn addresses<'a>(&'a self, _: &'a DnsName) -> BoxFuture<'a, io::Result<Vec<IpAddr>>> {
         Box::pin(async { Ok(vec![OURSELVES]) })
@@ -175,7 +188,7 @@ impl Network for OwnNetwork {
             };
             let mut last = io::ErrorKind::NotConnected.into();
             for address in self.answers.addresses(kind).await {
-                match TcpStream::connect(address).await {
+                match self.connect(kind, address).await {
                     Ok(stream) => return Ok(stream),
                     Err(error) => last = error,
                 }
@@ -187,6 +200,7 @@ impl Network for OwnNetwork {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::AsyncReadExt as _;
     use tokio::net::TcpListener;
 
     use super::*;
@@ -227,6 +241,15 @@ mod tests {
             assert_eq!(from, stream.local_addr().unwrap(), "{asked}");
         }
         let port = https.local_addr().unwrap().port();
+        served.behind(&["127.0.0.0/8".parse().unwrap()]);
+        for (asked, listener) in [("192.0.2.1:443", &https), ("127.0.0.1:80", &http)] {
+            let introduced = network.dial(to(asked)).await.unwrap();
+            let (mut accepted, _) = listener.accept().await.unwrap();
+            drop(introduced);
+            let mut said = String::new();
+            accepted.read_to_string(&mut said).await.unwrap();
+            assert_eq!(said, "PROXY UNKNOWN\r\n", "{asked}");
+        }
         for elsewhere in [port, 22, 8080] {
             let refused = network.dial(SocketAddr::new(OURSELVES, elsewhere)).await;
             assert_eq!(refused.unwrap_err().kind(), io::ErrorKind::Unsupported);

@@ -32,6 +32,8 @@ pub enum Key {
     Accounts(ClientPrefix),
     /// New orders of an account.
     Orders(AccountId),
+    /// New orders from an address, or an IPv6 /64.
+    OrdersFrom(ClientPrefix),
     /// Failed validations of an account for a name.
     Failures(AccountId, Identifier),
     /// Certificates for a name.

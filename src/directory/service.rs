@@ -25,7 +25,9 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use http::header::{HOST, HeaderValue};
 use http::request::Parts;
+use http::uri::Authority;
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Bytes;
 use serde::Serialize;
@@ -218,12 +220,42 @@ impl Service {
             (_, Err(problem)) => Err(problem),
             (Some(route), Ok(urls)) => self.respond(route, head, body, urls, from).await,
         };
-        let problem = answered.as_ref().err().map(Problem::kind);
+        let problem = match &answered {
+            Ok(answer) => answer.problem(),
+            Err(problem) => Some(problem.kind()),
+        };
         tracing::debug!(endpoint, %from, problem = problem.map(ProblemType::as_str), "answered");
         self.observer.saw(&Happening::Request { endpoint, problem });
         let nonce = self.nonces.issue(self.clock.now());
         let answer = answered.unwrap_or_else(|problem| self.explained(problem));
         answer.finish(&nonce, index.as_deref())
+    }
+
+    /// The words for a client that the server around the directory refuses with `status`,
+    /// because of `reason`: a problem document, and what every answer has. `host` is what
+    /// the client asked for, if that is known.
+    pub fn refuse(
+        &self,
+        status: StatusCode,
+        reason: &str,
+        host: Option<&Authority>,
+    ) -> Response<Bytes> {
+        let kind = match status {
+            StatusCode::TOO_MANY_REQUESTS => ProblemType::RateLimited,
+            _ => ProblemType::Malformed,
+        };
+        let problem = Some(kind);
+        let endpoint = "refused";
+        self.observer.saw(&Happening::Request { endpoint, problem });
+        let mut request = Request::new(());
+        if let Some(host) = host.and_then(|host| HeaderValue::from_str(host.as_str()).ok()) {
+            request.headers_mut().insert(HOST, host);
+        }
+        let (head, ()) = request.into_parts();
+        let urls = Urls::of(&head, self.settings.public_url.as_ref()).ok();
+        let nonce = self.nonces.issue(self.clock.now());
+        let problem = Problem::new(kind, reason).with_status(status);
+        Answer::from(problem).finish(&nonce, urls.map(|urls| urls.at("directory")).as_deref())
     }
 
     /// Answers one request over plain HTTP: CRLs, issuers' certificates, the roots.
@@ -340,7 +372,7 @@ impl Service {
         }
         let account = only_account(signatory)?;
         let answer = match route {
-            Route::NewOrder => self.new_order(&account, &request, &urls),
+            Route::NewOrder => self.new_order(&account, &request, &urls, from),
             Route::KeyChange => self.key_change(&account, &request, &urls),
             Route::Account(id) => self.account(&account, &id, &request, &urls),
             Route::Orders(id, after) => {
@@ -361,8 +393,8 @@ impl Service {
             Route::Authorization(id) => self.authorization(&account, &id, &request, &urls),
             Route::Challenge(id) => match self.begin_challenge(&account, &id, &request)? {
                 Begun::Known(found) => self.challenge(&found, &id, &urls),
-                Begun::Look(wanted, ticket) => {
-                    let looking = self.look(wanted, ticket, urls.account(&account.id));
+                Begun::Look(wanted, admitted) => {
+                    let looking = self.look(wanted, admitted, urls.account(&account.id));
                     let (service, then) =
                         (Arc::clone(self), Then::Challenge(id.clone(), urls.clone()));
                     let shown = async move {

@@ -104,10 +104,12 @@ pub struct Limits {
     pub accounts_per_address: u32,
     /// New orders per account and hour.
     pub orders_per_account: u32,
+    /// New orders per client address (IPv6: /64) and hour.
+    pub orders_per_address: u32,
     /// Orders of one account that are not finished.
     pub open_orders: u32,
-    /// Failed validations per account and name and hour; those that go on when it is met
-    /// are finished.
+    /// Failed validations per account and name and hour; one that goes on counts until it
+    /// succeeds.
     pub failures_per_name: u32,
     /// Certificates per name and hour.
     pub certificates_per_name: u32,
@@ -120,6 +122,7 @@ impl Default for Limits {
         Self {
             accounts_per_address: 100,
             orders_per_account: 1000,
+            orders_per_address: 10_000,
             open_orders: 300,
             failures_per_name: 20,
             certificates_per_name: 100,

@@ -107,6 +107,13 @@ impl PrivateCa {
         self.clock.now()
     }
 
+    /// What `work` makes of the CA as it is on disk now, and of the key of its active
+    /// intermediate.
+    pub(super) fn with_active_key<T>(&self, work: impl FnOnce(&Authority, &PrivateKey) -> T) -> T {
+        let signer = self.signer();
+        work(&signer.authority, &signer.key)
+    }
+
     pub(super) fn passphrase(&self) -> Option<&Passphrase> {
         self.passphrase.as_ref()
     }

@@ -1,13 +1,14 @@
 //! Publishing revocation lists: one for each intermediate that still has valid leaves.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use super::authority::Intermediate;
+use super::authority::{Authority, Intermediate};
 use super::crl::{self, CrlIssuer, CrlStatus};
 use super::error::CaError;
 use super::issue::PrivateCa;
 use super::key_file;
 use crate::clock::Duration;
+use crate::key::PrivateKey;
 
 /// A list that was signed and written.
 #[derive(Debug, Clone)]
@@ -28,30 +29,38 @@ impl PrivateCa {
     /// its key opens with the same passphrase, or the list is an error.
     pub fn publish_crls(&self, life: Duration) -> Result<Vec<PublishedCrl>, CaError> {
         let now = self.now();
-        let authority = self.authority();
-        authority
-            .crl_signers(now)
-            .map(|(intermediate, key)| self.publish_crl(intermediate, key, life))
-            .collect()
+        self.with_active_key(|authority, active| {
+            let publish = |(intermediate, path): (&Intermediate, &Path)| {
+                let Intermediate {
+                    name, certificate, ..
+                } = intermediate;
+                if *name == authority.active().name {
+                    // It need not be unlocked once more, which takes its time.
+                    return self.publish_crl(authority, intermediate, active, life);
+                }
+                let key = key_file::read(name, path, self.passphrase(), certificate)?;
+                self.publish_crl(authority, intermediate, &key, life)
+            };
+            authority.crl_signers(now).map(publish).collect()
+        })
     }
 
     fn publish_crl(
         &self,
+        authority: &Authority,
         intermediate: &Intermediate,
-        key: &std::path::Path,
+        key: &PrivateKey,
         life: Duration,
     ) -> Result<PublishedCrl, CaError> {
         let Intermediate {
             name, certificate, ..
         } = intermediate;
-        let authority = self.authority();
         let paths = authority.paths();
-        let key = key_file::read(name, key, self.passphrase(), certificate)?;
         let issuer = CrlIssuer {
             home: paths.home(),
             name,
             certificate,
-            key: &key,
+            key,
         };
         let status = issuer.issue(&authority.ledger()?, self.now(), life)?;
         Ok(PublishedCrl {
@@ -95,6 +104,12 @@ mod tests {
         rotate_intermediate(dir.path(), &RotateIntermediate::default(), moment).unwrap();
         assert_eq!(due(), Some(moment), "I2 has none");
         assert_eq!(ca.publish_crls(LIFE * 2).unwrap().len(), 2);
+        // The key that is open is not read again.
+        let key = ca.authority().active().path.join("key.pem");
+        let aside = dir.path().join("aside");
+        std::fs::rename(&key, &aside).unwrap();
+        assert_eq!(ca.publish_crls(LIFE * 2).unwrap().len(), 2);
+        std::fs::rename(&aside, &key).unwrap();
         assert_eq!(due(), Some(half + LIFE / 2));
         disk::replace(&i1.path, b"damaged", 0o644).unwrap();
         assert_eq!(due(), Some(moment));
@@ -104,7 +119,7 @@ mod tests {
 
         // Whoever expired, or whose key is gone, makes none.
         std::fs::remove_file(i1.path.join("key.pem")).unwrap();
-        let authority = crate::pki::Authority::open(dir.path()).unwrap();
+        let authority = Authority::open(dir.path()).unwrap();
         assert_eq!(authority.crls_due_at(moment), Some(half + LIFE / 2));
         let later = authority.active().certificate.not_after();
         assert_eq!(authority.crls_due_at(later), None);

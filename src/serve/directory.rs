@@ -6,7 +6,8 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use http::{Request, Response};
+use http::uri::Authority;
+use http::{Request, Response, StatusCode};
 use hyper::body::Bytes;
 use tokio_util::sync::CancellationToken;
 
@@ -94,6 +95,15 @@ impl Application for Secured {
 
     fn answer(&self, request: Request<Bytes>, from: IpAddr) -> Answer<'_> {
         Box::pin(self.0.answer(request, from))
+    }
+
+    fn refuse(
+        &self,
+        status: StatusCode,
+        reason: &str,
+        host: Option<&Authority>,
+    ) -> Option<Response<Bytes>> {
+        Some(self.0.refuse(status, reason, host))
     }
 }
 

@@ -261,7 +261,11 @@ impl Running {
                 Duty::Beside(site) => (site, ChallengeKind::Http01),
                 Duty::Admin => continue,
             };
-            pool.of_site(*site).served.tell(kind, *address);
+            let served = &pool.of_site(*site).served;
+            served.tell(kind, *address);
+            if let Some(site) = self.sites.get(*site) {
+                served.behind(&site.listener.proxy_protocol);
+            }
         }
     }
 

@@ -20,7 +20,7 @@ use hyper::body::{Body as _, Bytes, Incoming};
 use super::body::Body;
 use super::connection::Connection;
 use super::gate::{Gate, Refusal};
-use super::respond::{NO_STORE, linger, text};
+use super::respond::{NO_STORE, Words, linger, text};
 use crate::settings::Limits;
 
 /// Whoever answers the requests of a listener in place of its content.
@@ -39,6 +39,20 @@ pub trait Application: Send + Sync + fmt::Debug {
         request: Request<Bytes>,
         from: IpAddr,
     ) -> Pin<Box<dyn Future<Output = Response<Bytes>> + Send + '_>>;
+
+    /// The application's own words for a request that the listener refuses with `status`,
+    /// because of `reason`, so that its clients understand it; `None` leaves it to the
+    /// listener. `host` is what was asked for, where it is one of ours. The headers that
+    /// the listener has for it are kept.
+    fn refuse(
+        &self,
+        status: StatusCode,
+        reason: &str,
+        host: Option<&Authority>,
+    ) -> Option<Response<Bytes>> {
+        let _ = (status, reason, host);
+        None
+    }
 }
 
 /// An application within the limits of its listener.
@@ -105,6 +119,27 @@ impl Hosted {
             true => Body::empty(),
             false => Body::bytes(bytes),
         })
+    }
+
+    /// A refusal of the listener in the words of the application; other answers as they
+    /// are.
+    pub(super) fn in_its_words(
+        &self,
+        answer: Response<Body>,
+        host: Option<&Authority>,
+    ) -> Response<Body> {
+        let Some(Words(reason)) = answer.extensions().get() else {
+            return answer;
+        };
+        let host = host.filter(|_| answer.status() != StatusCode::MISDIRECTED_REQUEST);
+        let worded = self.application.refuse(answer.status(), reason, host);
+        let Some(worded) = worded else {
+            return answer;
+        };
+        let (words, body) = worded.into_parts();
+        let mut answer = answer.map(|_| Body::bytes(body));
+        answer.headers_mut().extend(words.headers);
+        answer
     }
 
     async fn read(&self, mut body: Incoming) -> Result<Bytes, Missing> {

@@ -59,6 +59,10 @@ impl Handler {
         let head = request.method() == Method::HEAD;
         let host = check(&request);
         let strict = strict_transport(&host, connection);
+        let named = match self {
+            Self::Application(_) => host.as_ref().ok().cloned().flatten(),
+            _ => None,
+        };
         let admitted = if self.is_free(&request) {
             Ok(())
         } else {
@@ -68,6 +72,9 @@ impl Handler {
             Ok(()) => self.answer(request, host, connection, gate).await,
             Err(refusal) => Box::pin(refuse(request, refusal)).await,
         };
+        if let Self::Application(hosted) = self {
+            response = hosted.in_its_words(response, named.as_ref());
+        }
         if let Some(strict) = strict {
             // An upstream that sends its own knows better.
             let headers = response.headers_mut();
@@ -329,12 +336,17 @@ fn switch_to_tls(
 /// Keeps an answer out of caches.
 pub(super) const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
+/// The words of an answer of the listener's own.
+#[derive(Debug, Clone)]
+pub(super) struct Words(pub(super) String);
+
 /// A short answer in words, for people.
 pub(super) fn text(status: StatusCode, words: &str) -> Response<Body> {
     let reason = status.canonical_reason().unwrap_or_default();
     let body = Body::bytes(format!("{} {reason}: {words}\n", status.as_u16()));
     let mut response = Response::new(body);
     *response.status_mut() = status;
+    response.extensions_mut().insert(Words(words.to_owned()));
     response.headers_mut().insert(
         CONTENT_TYPE,
         HeaderValue::from_static("text/plain; charset=utf-8"),

@@ -245,6 +245,43 @@ fn a_locked_key_is_unlocked_before_anybody_is_answered() {
 }
 
 #[test]
+fn what_it_refuses_as_a_server_is_a_problem_with_a_nonce() {
+    let Some(curl) = tool("curl") else { return };
+    let env = TestEnv::with_ca();
+    let mut server = any(&env, &["--rate-limit", "1/s burst 2"]).spawn();
+    let address = ready(&mut server);
+    let root = root(&env);
+    let body = env.write("body", vec![b'x'; 200 * 1024]);
+    let body = format!("@{}", body.display());
+    let url = format!("https://localhost:{}/new-order", address.port());
+    let ask = |args: &[&str]| {
+        let words = ["-sS", "-i", "--cacert", root.to_str().unwrap(), &url];
+        let out = env.command(&curl, words).args(args).run().success();
+        out.stdout().replace("\r\n", "\n").to_ascii_lowercase()
+    };
+    for (args, status, kind) in [
+        (&["--data-binary", &*body][..], 413, "malformed"),
+        (&["-H", "host: other.test"], 421, "malformed"),
+        (&[], 429, "ratelimited"),
+    ] {
+        // What is left of its turns is soon used up.
+        let mut tries = (0..100).map(|_| ask(args));
+        let said = tries.find(|said| said.contains(&format!(" {status} \n")));
+        let said = said.unwrap();
+        for part in [
+            "content-type: application/problem+json\n",
+            "replay-nonce: ",
+            &format!("\"urn:ietf:params:acme:error:{kind}\""),
+            &format!("\"status\":{status}"),
+        ] {
+            assert!(said.contains(part), "no `{part}` in {said}");
+        }
+        assert_eq!(said.contains("retry-after: "), status == 429, "{said}");
+    }
+    let _ = server.terminate().success();
+}
+
+#[test]
 fn it_is_looked_after_like_every_server() {
     let env = TestEnv::with_ca();
     let events = env.path("events");

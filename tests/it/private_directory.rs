@@ -308,6 +308,21 @@ fn a_server_obtains_by_either_challenge_and_starts_again_from_its_cache() {
 }
 
 #[test]
+fn a_server_that_wants_to_hear_of_balancers_for_whom_they_speak_hears_it_of_itself() {
+    let env = TestEnv::new();
+    for (n, kind) in (1..).zip(["tls-alpn-01", "http-01"]) {
+        let name = format!("{kind}.test");
+        let behind = ["--proxy-protocol-from", "127.0.0.0/8"];
+        let mut server = serve(&env, &behind)
+            .args(["--challenge", kind, &name])
+            .spawn();
+        server.await_line(READY);
+        assert_eq!(issued(&env), n);
+        let _ = server.terminate().success();
+    }
+}
+
+#[test]
 fn a_server_follows_a_revocation_and_a_new_root_at_once() {
     let env = TestEnv::new();
     let mut server = serve(&env, &["localhost"]).spawn();

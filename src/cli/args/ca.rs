@@ -423,6 +423,9 @@ pub(in crate::cli) struct QuotaArgs {
     /// New orders of one account in an hour [default: 1000]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
     pub(in crate::cli) max_orders_per_account: Option<u32>,
+    /// New orders of one client, whatever its accounts, in an hour [default: 10000]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(in crate::cli) max_orders_per_client: Option<u32>,
     /// Unfinished orders of one account [default: 300]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
     pub(in crate::cli) max_open_orders: Option<u32>,

@@ -9,7 +9,7 @@ use http::{Response, StatusCode};
 use hyper::body::Bytes;
 use serde::Serialize;
 
-use super::super::problem::Problem;
+use super::super::problem::{Problem, ProblemType};
 
 const REPLAY_NONCE: HeaderName = HeaderName::from_static("replay-nonce");
 
@@ -76,6 +76,11 @@ impl Answer {
         self.header(ALLOW, methods)
     }
 
+    /// What it says was wrong, if anything.
+    pub(super) fn problem(&self) -> Option<ProblemType> {
+        self.0.extensions().get().copied()
+    }
+
     /// The answer with what every one carries: a nonce, and the way back.
     pub(super) fn finish(self, nonce: &str, directory: Option<&str>) -> Response<Bytes> {
         let answer = self.header(REPLAY_NONCE, nonce);
@@ -99,6 +104,9 @@ impl Answer {
 
 impl From<Problem> for Answer {
     fn from(problem: Problem) -> Self {
-        Self(problem.into_response().map(Bytes::from))
+        let kind = problem.kind();
+        let mut response = problem.into_response().map(Bytes::from);
+        response.extensions_mut().insert(kind);
+        Self(response)
     }
 }

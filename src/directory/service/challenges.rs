@@ -19,6 +19,7 @@ use super::super::state::{
 use super::super::validate::validate;
 use super::Service;
 use super::answer::Answer;
+use super::limiter::Trial;
 use super::orders::{AUTHORIZATION_LIFE, SOON};
 use super::route::Urls;
 use super::slots::Ticket;
@@ -105,7 +106,13 @@ pub(super) enum Begun {
     /// It is as it is.
     Known(Authorization),
     /// It has to be looked at, when it is its turn.
-    Look(Validation, Ticket),
+    Look(Validation, Admitted),
+}
+
+/// The room that a challenge takes until it is decided.
+pub(super) struct Admitted {
+    pub(super) ticket: Ticket,
+    pub(super) trial: Trial,
 }
 
 impl Service {
@@ -161,10 +168,10 @@ impl Service {
         if asked.is_some_and(|challenge| challenge.status != ChallengeStatus::Pending) {
             return Ok(Begun::Known(found));
         }
-        self.limiter.may_fail(&account.id, &found.identifier, now)?;
+        let trial = self.limiter.attempt(&account.id, &found.identifier, now)?;
         let ticket = self.slots.enter(&account.id)?;
         match self.state.start_challenge(id, now) {
-            Ok(Started::Now(validation)) => Ok(Begun::Look(validation, ticket)),
+            Ok(Started::Now(validation)) => Ok(Begun::Look(validation, Admitted { ticket, trial })),
             other => {
                 self.slots.leave(&ticket);
                 other?;
@@ -199,17 +206,23 @@ impl Service {
     pub(super) fn look(
         self: &Arc<Self>,
         wanted: Validation,
-        ticket: Ticket,
+        admitted: Admitted,
         account: String,
     ) -> JoinHandle<Option<Authorization>> {
         let service = Arc::clone(self);
+        let Admitted { ticket, trial } = admitted;
         tokio::spawn(async move {
             let turn = service.slots.turn(&ticket).await;
             let seen = service.validate(&wanted, &account).await;
             drop(turn);
             service.slots.leave(&ticket);
             let kept = service
-                .blocking(move |service| Ok(service.conclude(&wanted, seen)))
+                .blocking(move |service| {
+                    let kept = service.conclude(&wanted, seen);
+                    // When a failure has been counted.
+                    drop(trial);
+                    Ok(kept)
+                })
                 .await;
             kept.unwrap_or_else(|problem| {
                 tracing::error!(%problem, "what became of a challenge could not be kept");

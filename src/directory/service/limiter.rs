@@ -1,6 +1,9 @@
 //! How much of what, in the words of problem documents.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::super::Limits;
 use super::super::limits::{Counters, Key, Wait};
@@ -9,17 +12,52 @@ use super::super::state::AccountId;
 use crate::clock::Timestamp;
 use crate::identifier::Identifier;
 
+/// When it is worth asking again while what goes on may still come to a good end.
+const SOON: Duration = Duration::from_secs(5);
+
 /// Counts what accounts, addresses and names have had.
 #[derive(Debug)]
 pub(super) struct Limiter {
     limits: Limits,
     counters: Counters,
+    trials: Trials,
+}
+
+/// How many validations of an account for a name go on.
+type Trials = Arc<Mutex<HashMap<(AccountId, Identifier), u32>>>;
+
+/// A validation that goes on, and may fail, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Trial {
+    of: (AccountId, Identifier),
+    all: Trials,
+}
+
+fn lock(trials: &Trials) -> MutexGuard<'_, HashMap<(AccountId, Identifier), u32>> {
+    trials.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Drop for Trial {
+    fn drop(&mut self) {
+        let mut trials = lock(&self.all);
+        if let Some(going_on) = trials.get_mut(&self.of) {
+            *going_on -= 1;
+            if *going_on == 0 {
+                trials.remove(&self.of);
+            }
+        }
+    }
 }
 
 impl Limiter {
     pub(super) fn new(limits: Limits) -> Self {
         let counters = Counters::new();
-        Self { limits, counters }
+        let trials = Trials::default();
+        Self {
+            limits,
+            counters,
+            trials,
+        }
     }
 
     /// One more account for whoever is at this address.
@@ -31,11 +69,21 @@ impl Limiter {
         taken.map_err(|wait| too_many("accounts from this address", wait))
     }
 
-    /// One more order of this account.
-    pub(super) fn order(&self, account: &AccountId, now: Timestamp) -> Result<(), Problem> {
+    /// One more order of this account, of whoever is at this address.
+    pub(super) fn order(
+        &self,
+        account: &AccountId,
+        from: IpAddr,
+        now: Timestamp,
+    ) -> Result<(), Problem> {
+        let address = Key::OrdersFrom(from.into());
+        let most = self.limits.orders_per_address;
+        let full = |wait| too_many("orders from this address", wait);
+        self.counters.peek(&address, most, now).map_err(full)?;
         let key = Key::Orders(account.clone());
         let taken = self.counters.take(key, self.limits.orders_per_account, now);
-        taken.map_err(|wait| too_many("orders of this account", wait))
+        taken.map_err(|wait| too_many("orders of this account", wait))?;
+        self.counters.take(address, most, now).map_err(full)
     }
 
     /// Whether one more certificate may be had for each of these names.
@@ -65,16 +113,43 @@ impl Limiter {
         })
     }
 
-    /// Whether this account may be wrong about this name once more.
-    pub(super) fn may_fail(
+    /// One more validation of this account for this name, if it may fail, and so may all
+    /// that go on already.
+    pub(super) fn attempt(
         &self,
         account: &AccountId,
         name: &Identifier,
         now: Timestamp,
-    ) -> Result<(), Problem> {
+    ) -> Result<Trial, Problem> {
+        let of = (account.clone(), name.clone());
         let key = Key::Failures(account.clone(), name.clone());
-        let room = self.counters.peek(&key, self.limits.failures_per_name, now);
-        room.map_err(|wait| too_many(&format!("failed validations of {name}"), wait))
+        let limit = self.limits.failures_per_name;
+        // Held throughout: of several who come at once, each sees those before it.
+        let mut trials = lock(&self.trials);
+        let going_on = trials.get(&of).copied().unwrap_or_default();
+        let too_many = |wait| too_many(&format!("failed validations of {name}"), wait);
+        self.counters.peek(&key, limit, now).map_err(too_many)?;
+        let left = limit.saturating_sub(going_on);
+        if self.counters.peek(&key, left, now).is_err() {
+            let detail = format!("too many validations of {name} go on at the same time");
+            return Err(Problem::rate_limited(detail, SOON));
+        }
+        *trials.entry(of.clone()).or_default() += 1;
+        Ok(self.trial(of))
+    }
+
+    /// The same for one that was let in before.
+    pub(super) fn attempt_again(&self, account: &AccountId, name: &Identifier) -> Trial {
+        let of = (account.clone(), name.clone());
+        *lock(&self.trials).entry(of.clone()).or_default() += 1;
+        self.trial(of)
+    }
+
+    fn trial(&self, of: (AccountId, Identifier)) -> Trial {
+        Trial {
+            of,
+            all: Arc::clone(&self.trials),
+        }
     }
 
     /// This account was wrong about this name.

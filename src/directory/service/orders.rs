@@ -1,5 +1,6 @@
 //! newOrder, orders, finalize (RFC 8555 §7.4).
 
+use std::net::IpAddr;
 use std::time::Duration as Wait;
 
 use http::StatusCode;
@@ -118,6 +119,7 @@ impl Service {
         account: &Account,
         request: &Verified,
         urls: &Urls,
+        from: IpAddr,
     ) -> Result<Answer, Problem> {
         let wanted: Wanted = request.json()?;
         let now = self.clock.now();
@@ -126,7 +128,7 @@ impl Service {
         let profile = self.profile(wanted.profile.as_deref())?;
         self.check_dates(&wanted, profile, now)?;
         let counted = self.counted(account, &names, wanted.replaces.as_deref())?;
-        self.check_room(account, &counted, now)?;
+        self.check_room(account, from, &counted, now)?;
         let trusted = eab.is_some_and(|key| key.trust == Trust::SkipValidation);
         let authorizations: Vec<_> = names
             .into_iter()
@@ -322,6 +324,7 @@ impl Service {
     fn check_room(
         &self,
         account: &Account,
+        from: IpAddr,
         counted: &[Identifier],
         now: Timestamp,
     ) -> Result<(), Problem> {
@@ -330,7 +333,7 @@ impl Service {
             let detail = "this account has too many orders that are not finished";
             return Err(Problem::rate_limited(detail, Wait::from_secs(60)));
         }
-        self.limiter.order(&account.id, now)?;
+        self.limiter.order(&account.id, from, now)?;
         self.limiter.may_issue(counted, now)
     }
 

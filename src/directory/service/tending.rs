@@ -7,6 +7,7 @@ use std::time::Duration as Wait;
 use tokio_util::sync::CancellationToken;
 
 use super::Service;
+use super::challenges::Admitted;
 use super::route::Urls;
 use crate::clock::{Duration, rfc3339};
 use crate::finding::words::causes;
@@ -62,7 +63,12 @@ impl Service {
                 None => String::new(),
             };
             match self.slots.enter(&validation.account) {
-                Ok(ticket) => drop(self.look(validation, ticket, account)),
+                Ok(ticket) => {
+                    let (account_id, name) = (&validation.account, &validation.identifier);
+                    let trial = self.limiter.attempt_again(account_id, name);
+                    let admitted = Admitted { ticket, trial };
+                    drop(self.look(validation, admitted, account));
+                }
                 Err(problem) => tracing::warn!(%problem, "a challenge is left as it was"),
             }
         }

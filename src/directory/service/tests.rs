@@ -98,14 +98,18 @@ impl Network for Zone {
     }
 }
 
-/// What happened, in words.
+/// What happened, and what requests came to, in words.
 #[derive(Debug, Default)]
-struct Seen(Mutex<Vec<String>>);
+struct Seen(Mutex<Vec<String>>, Mutex<Vec<String>>);
 
 impl Observer for Seen {
     fn saw(&self, happening: &Happening<'_>) {
         let words = match happening {
-            Happening::Request { .. } => return,
+            Happening::Request { endpoint, problem } => {
+                let problem = problem.map_or("none", ProblemType::as_str);
+                self.1.lock().unwrap().push(format!("{endpoint} {problem}"));
+                return;
+            }
             Happening::Validated { kind, problem, .. } => {
                 format!("validated {kind} {}", problem.is_none())
             }
@@ -244,6 +248,12 @@ impl World {
             key,
             kid,
         }
+    }
+
+    /// How often it happened.
+    fn happened(&self, what: &str) -> usize {
+        let seen = self.seen.0.lock().unwrap();
+        seen.iter().filter(|words| words.starts_with(what)).count()
     }
 
     /// The leaves that were ever issued.

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use certmint::server::{Application, Ended};
 use certmint::settings::{Content, Hsts, Limits, ListenerSettings, TlsPolicy};
-use http::{Request, Response, StatusCode};
+use http::uri::Authority;
+use http::{HeaderValue, Request, Response, StatusCode};
 use hyper::body::Bytes;
 
 use super::http_page::Page;
@@ -58,7 +59,44 @@ impl Application for Echo {
     }
 }
 
+/// Has words of its own for what is refused, and all else of [`Echo`].
+#[derive(Debug)]
+struct Worded;
+
+impl Application for Worded {
+    fn max_body(&self) -> u64 {
+        Echo.max_body()
+    }
+
+    fn answer(
+        &self,
+        request: Request<Bytes>,
+        from: IpAddr,
+    ) -> Pin<Box<dyn Future<Output = Response<Bytes>> + Send + '_>> {
+        Echo.answer(request, from)
+    }
+
+    fn refuse(
+        &self,
+        status: StatusCode,
+        reason: &str,
+        host: Option<&Authority>,
+    ) -> Option<Response<Bytes>> {
+        let host = host.map_or("nobody", Authority::host);
+        let words = format!("{} for {host}: {reason}", status.as_u16());
+        let mut response = Response::new(Bytes::from(words));
+        let headers = response.headers_mut();
+        headers.insert("content-type", HeaderValue::from_static("text/own"));
+        headers.insert("own", HeaderValue::from_static("1"));
+        Some(response)
+    }
+}
+
 fn site(env: &TestEnv, limits: Limits) -> Site {
+    site_of(env, limits, Arc::new(Echo))
+}
+
+fn site_of(env: &TestEnv, limits: Limits, application: Arc<dyn Application>) -> Site {
     let settings = ListenerSettings {
         limits,
         tls: TlsPolicy {
@@ -70,7 +108,7 @@ fn site(env: &TestEnv, limits: Limits) -> Site {
         },
         ..anywhere(Content::Page)
     };
-    Site::application(env, settings, Arc::new(Echo))
+    Site::application(env, settings, application)
 }
 
 #[test]
@@ -151,6 +189,50 @@ fn the_rate_of_requests_is_limited_before_it_is_asked() {
     assert!(said.starts_with("HTTP/1.1 200 "), "{said}");
     let (_, refused) = said.split_once("HTTP/1.1 429 ").unwrap();
     assert!(!refused.contains("asked"), "{said}");
+}
+
+#[test]
+fn what_the_listener_refuses_is_said_in_its_words() {
+    let Some(_) = tool("curl") else { return };
+    let env = TestEnv::new();
+    let limits = Limits {
+        rate: Some("1/s burst 3".parse().unwrap()),
+        ..Limits::default()
+    };
+    let body = "x".repeat(LONGEST + 1);
+    for version in ["--http1.1", "--http2"] {
+        let site = site_of(&env, limits.clone(), Arc::new(Worded));
+        let ask = |args: &[&str]| {
+            let url = site.url("/");
+            let args = [&["-i", version, &url][..], args].concat();
+            let page = Page::parse(curl(&env, &site, &args).success().stdout());
+            if !page.head.contains(" 200") {
+                page.has("content-type: text/own").has("own: 1");
+                assert_eq!(page.head.matches("content-type").count(), 1);
+            }
+            page
+        };
+        let page = ask(&["-d", &body]);
+        page.has(" 413").has("cache-control: no-store");
+        let told = "413 for localhost: the body of the request is too long";
+        assert_eq!(page.body, told);
+        let page = ask(&["-H", "host: other.test"]);
+        assert!(page.body.starts_with("421 for nobody: "), "{}", page.body);
+        let page = ask(&["-H", "host: other.test:x"]);
+        page.has(" 400");
+        // What is left of its turns is soon used up.
+        let refused = |args: &[&str]| {
+            let mut pages = (0..100).map(|_| ask(args));
+            pages.find(|page| page.head.contains(" 429")).unwrap()
+        };
+        let page = refused(&[]);
+        page.has("retry-after: ");
+        let told = "429 for localhost: too many requests; try again later";
+        assert_eq!(page.body, told);
+        let page = refused(&["-I"]);
+        page.has(&format!("content-length: {}", told.len()));
+        assert_eq!(page.body, "");
+    }
 }
 
 #[test]

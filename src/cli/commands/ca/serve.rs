@@ -201,6 +201,9 @@ fn limits(args: &QuotaArgs) -> Limits {
         orders_per_account: args
             .max_orders_per_account
             .unwrap_or(usual.orders_per_account),
+        orders_per_address: args
+            .max_orders_per_client
+            .unwrap_or(usual.orders_per_address),
         open_orders: args.max_open_orders.unwrap_or(usual.open_orders),
         failures_per_name: args
             .max_failures_per_name

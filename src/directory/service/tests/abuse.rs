@@ -433,6 +433,8 @@ async fn what_is_not_asked_for_rightly_is_refused_with_the_right_status() {
         let reply = world.send(method, url, "", Vec::new()).await;
         assert_eq!(reply.status, StatusCode::METHOD_NOT_ALLOWED, "{url}");
         assert!(!reply.header("allow").is_empty());
+        let counted = world.seen.1.lock().unwrap().pop().unwrap();
+        assert!(counted.ends_with(" malformed"), "{counted}");
     }
     let body = client.key.jws(
         &json!({ "alg": "ES256", "nonce": world.nonce().await, "url": order, "kid": client.kid }),
@@ -530,6 +532,112 @@ async fn limits_answer_429_and_say_when_to_come_back() {
     assert_eq!(fresh.at("status"), "invalid", "looked at");
     second.ordered(&["a.test"]).await;
     world.client().await;
+}
+
+#[tokio::test]
+async fn orders_of_one_address_count_whatever_their_accounts() {
+    let limits = Limits {
+        orders_per_address: 3,
+        ..Limits::default()
+    };
+    let world = World::with(Settings {
+        limits,
+        ..settings()
+    })
+    .await;
+    let (first, second) = (world.client().await, world.client().await);
+    first.ordered(&["a.test"]).await;
+    second.ordered(&["b.test"]).await;
+    second.ordered(&["c.test"]).await;
+    let ask = json!({ "identifiers": [dns("d.test")] });
+    for client in [&first, &second] {
+        let refused = client.order(ask.clone()).await;
+        assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(refused.problem(), "rateLimited");
+        let detail = refused.at("detail");
+        assert!(detail.contains("from this address"), "{detail}");
+    }
+    world.clock.advance(Duration::minutes(62));
+    first.ordered(&["d.test"]).await;
+}
+
+#[tokio::test]
+async fn validations_begun_together_do_not_fail_more_often_than_they_may() {
+    let limits = Limits {
+        failures_per_name: 2,
+        ..Limits::default()
+    };
+    let world = World::with(Settings {
+        limits,
+        ..settings()
+    })
+    .await;
+    let client = world.client().await;
+    // Those that succeed leave nothing behind.
+    for _ in 0..3 {
+        client.obtain(&["a.test"]).await;
+    }
+    let mut challenges = Vec::new();
+    for _ in 0..3 {
+        let (_, order) = client.ordered(&["slow.test"]).await;
+        let dns01 = client.first_dns01(&order).await;
+        challenges.push(dns01["url"].as_str().unwrap().to_owned());
+    }
+    let [first, second, third] = &challenges[..] else {
+        panic!("three")
+    };
+    let status = async |url: &str| client.fetch(url).await.at("status");
+    for url in [first, second] {
+        let begun = async { while status(url).await != "processing" {} };
+        tokio::select! {
+            _ = client.post(url, json!({})) => {}
+            () = begun => {}
+        }
+    }
+    let refused = client.post(third, json!({})).await;
+    assert_eq!(refused.problem(), "rateLimited");
+    assert_eq!(refused.header("retry-after"), "5", "they may succeed");
+    assert_eq!(status(third).await, "pending");
+    for url in [first, second] {
+        while status(url).await != "invalid" {
+            world.zone.slow.notify_waiters();
+        }
+    }
+    let refused = client.post(third, json!({})).await;
+    assert_eq!(refused.problem(), "rateLimited");
+    let wait: u64 = refused.header("retry-after").parse().unwrap();
+    assert!(wait > 60, "they failed");
+    assert_eq!(world.happened("validated dns-01 false"), 2);
+}
+
+#[tokio::test]
+async fn what_the_server_around_it_refuses_is_a_problem_as_well() {
+    let world = World::new().await;
+    let host = Authority::from_static("ca.test");
+    for (status, problem) in [
+        (StatusCode::PAYLOAD_TOO_LARGE, "malformed"),
+        (StatusCode::TOO_MANY_REQUESTS, "rateLimited"),
+        (StatusCode::MISDIRECTED_REQUEST, "malformed"),
+        (StatusCode::BAD_REQUEST, "malformed"),
+        (StatusCode::REQUEST_TIMEOUT, "malformed"),
+    ] {
+        let answer = world.service.refuse(status, "it is so", Some(&host));
+        let (head, body) = answer.into_parts();
+        let reply = Reply {
+            status: head.status,
+            headers: head.headers,
+            body,
+        };
+        assert_eq!((reply.status, reply.problem()), (status, problem.into()));
+        assert_eq!(reply.at("detail"), "it is so");
+        let index = "<https://ca.test/directory>;rel=\"index\"";
+        assert_eq!(reply.header("link"), index);
+        let counted = world.seen.1.lock().unwrap().pop().unwrap();
+        assert_eq!(counted, format!("refused {problem}"));
+    }
+    let unknown = world.service.refuse(StatusCode::BAD_REQUEST, "x", None);
+    assert!(!unknown.headers().contains_key("link"));
+    assert!(unknown.headers().contains_key("replay-nonce"));
 }
 
 #[tokio::test]

@@ -17,11 +17,6 @@ impl World {
         let opened = open(&self.home, settings, &self.clock, &self.zone, &self.seen);
         opened.await.unwrap()
     }
-
-    fn happened(&self, what: &str) -> usize {
-        let seen = self.seen.0.lock().unwrap();
-        seen.iter().filter(|words| words.starts_with(what)).count()
-    }
 }
 
 /// An order in `processing`, begun by the directory of `client`, and what is to be signed.

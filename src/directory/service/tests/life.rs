@@ -184,6 +184,8 @@ async fn an_account_is_found_changed_rolled_over_and_closed() {
         (taken.status, taken.header("location")),
         (StatusCode::CONFLICT, &*other.kid)
     );
+    let counted = world.seen.1.lock().unwrap().pop().unwrap();
+    assert_eq!(counted, "key-change malformed");
     let new = TestKey::new(KeyType::P384);
     assert_eq!(client.post(&url, change(&new)).await.status, StatusCode::OK);
     assert_eq!(
@@ -217,9 +219,7 @@ async fn a_wrong_answer_ends_challenge_authorization_and_order_at_once() {
     assert_eq!(read.at("status"), "pending", "reading is not answering");
     assert_eq!(read.at("url"), challenge);
     let links: Vec<_> = read.headers.get_all("link").iter().collect();
-    assert!(
-        links.contains(&&http::HeaderValue::try_from(format!("<{authz_url}>;rel=\"up\"")).unwrap())
-    );
+    assert!(links.contains(&&HeaderValue::try_from(format!("<{authz_url}>;rel=\"up\"")).unwrap()));
 
     world.zone.set("a.test", "wrong".to_owned());
     let failed = client.post(challenge, json!({})).await.json();

@@ -41,9 +41,9 @@ use self::signed::{only_account, only_key};
 use self::slots::Slots;
 use super::nonce::Nonces;
 use super::problem::{Problem, ProblemType};
-use super::state::{ChallengeId, OrderId, State, StateError};
+use super::state::{AccountStatus, ChallengeId, OrderId, State, StateError};
 use super::validate::Network;
-use super::{Happening, Observer, Settings};
+use super::{Asker, Happening, Observer, Settings};
 use crate::clock::Clock;
 use crate::identifier::DnsName;
 use crate::issuer::BoxFuture;
@@ -186,9 +186,16 @@ impl Service {
         }
         for interrupted in recovered.interrupted {
             let order = interrupted.order.id.clone();
+            let account = self.state.account(&interrupted.order.account)?;
             let profile = self.profile(interrupted.order.profile.as_deref());
-            match profile.and_then(|profile| self.job(interrupted.order.clone(), profile)) {
-                Ok(job) => drop(self.queue(job)),
+            let job = match account.status {
+                AccountStatus::Valid => {
+                    profile.and_then(|profile| self.job(interrupted.order, profile))
+                }
+                _ => Err(Problem::account_is_closed()),
+            };
+            match job {
+                Ok(job) => drop(self.queue(job.asked_by(Asker::new(&account, None)))),
                 Err(problem) => {
                     tracing::warn!(%order, %problem, "an order that was interrupted cannot go on");
                     self.state.fail_order(&order, &problem, self.clock.now())?;
@@ -219,7 +226,11 @@ impl Service {
         };
         let problem = answered.as_ref().err().map(Problem::kind);
         tracing::debug!(endpoint, %from, problem = problem.map(ProblemType::as_str), "answered");
-        self.observer.saw(&Happening::Request { endpoint, problem });
+        self.observer.saw(&Happening::Request {
+            endpoint,
+            problem,
+            client: from,
+        });
         let nonce = self.nonces.issue(self.clock.now());
         let answer = answered.unwrap_or_else(|problem| self.explained(problem));
         answer.finish(&nonce, index.as_deref())
@@ -326,7 +337,7 @@ impl Service {
                 return self.new_account(&request, &urls, from).map(Next::Answer);
             }
             Route::RevokeCert => {
-                let answer = self.revoke(&signatory, &request)?;
+                let answer = self.revoke(&signatory, &request, from)?;
                 self.note_revocation();
                 let publishing = self.beside(|service| service.publish_revocations());
                 return Ok(Next::Wait(publishing, Then::Answer(answer)));
@@ -344,7 +355,7 @@ impl Service {
             Route::Order(id) => self.order(&account, &id, &request, &urls),
             Route::Finalize(id) => {
                 let job = self.finalize(&account, &id, &request)?;
-                let told = self.queue(job);
+                let told = self.queue(job.asked_by(Asker::new(&account, Some(from))));
                 // Dropped: it goes on all the same, and tells whose turn it was.
                 drop(self.beside(|service| service.sign_queued()));
                 let told = Box::pin(async { told.await.unwrap_or_default() });
@@ -354,7 +365,8 @@ impl Service {
             Route::Challenge(id) => match self.begin_challenge(&account, &id, &request)? {
                 Begun::Known(found) => self.challenge(&found, &id, &urls),
                 Begun::Look(wanted, ticket) => {
-                    let looking = self.look(wanted, ticket, urls.account(&account.id));
+                    let asker = Asker::new(&account, Some(from));
+                    let looking = self.look(wanted, ticket, urls.account(&account.id), asker);
                     let looking = Box::pin(async { looking.await.unwrap_or_default() });
                     return Ok(Next::Wait(looking, Then::Challenge(id, urls)));
                 }

@@ -511,7 +511,7 @@ pub(in crate::cli) struct CaAccountRevokeArgs {
     pub(in crate::cli) revoke_certificates: bool,
     /// Why its certificates are revoked (RFC 5280 §5.3.1): unspecified, keyCompromise,
     /// affiliationChanged, superseded, cessationOfOperation, privilegeWithdrawn
-    #[arg(long, default_value = "privilegeWithdrawn", value_parser = values::reason)]
+    #[arg(long, default_value = "privilegeWithdrawn", requires = "revoke_certificates", value_parser = values::reason)]
     pub(in crate::cli) reason: Reason,
     /// Print the result as JSON
     #[arg(long)]

@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tokio::task::JoinHandle;
 
-use super::super::Happening;
 use super::super::asked::AskedIdentifier;
 use super::super::caa;
 use super::super::jws::Verified;
@@ -17,6 +16,7 @@ use super::super::state::{
     ChallengeStatus, Outcome, Started, Validation,
 };
 use super::super::validate::validate;
+use super::super::{Asker, Happening};
 use super::Service;
 use super::answer::Answer;
 use super::orders::{AUTHORIZATION_LIFE, SOON};
@@ -194,12 +194,14 @@ impl Service {
     /// Looks at a challenge, for as long as it takes, and writes down what was seen:
     /// a task of its own, since no client that leaves may stop it.
     ///
-    /// `account` is the account's URL, for CAA records that name it.
+    /// `account` is the account's URL, for CAA records that name it; `asker` is for whom
+    /// it is looked at.
     pub(super) fn look(
         self: &Arc<Self>,
         wanted: Validation,
         ticket: Ticket,
         account: String,
+        asker: Asker,
     ) -> JoinHandle<()> {
         let service = Arc::clone(self);
         tokio::spawn(async move {
@@ -209,7 +211,7 @@ impl Service {
             service.slots.leave(&ticket);
             let kept = service
                 .blocking(move |service| {
-                    service.conclude(&wanted, seen);
+                    service.conclude(&wanted, seen, &asker);
                     Ok(())
                 })
                 .await;
@@ -231,12 +233,13 @@ impl Service {
         caa::permits(network, &self.settings.caa_identities, &asked).await
     }
 
-    fn conclude(&self, wanted: &Validation, seen: Result<(), Problem>) {
+    fn conclude(&self, wanted: &Validation, seen: Result<(), Problem>, asker: &Asker) {
         let now = self.clock.now();
         self.observer.saw(&Happening::Validated {
             kind: wanted.kind,
             identifier: &wanted.identifier,
             problem: seen.as_ref().err().map(Problem::detail),
+            asker,
         });
         let outcome = match seen {
             Ok(()) => Outcome::Right {

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use super::super::problem::Problem;
 use super::super::state::{Order, OrderId};
-use super::super::{Happening, Profile};
+use super::super::{Asker, Happening, Profile};
 use super::Service;
 use super::orders::{bad_csr, names_of};
 use crate::clock::Timestamp;
@@ -26,6 +26,14 @@ pub(super) struct Job {
     is_renewal: bool,
     csr: Vec<u8>,
     request: CsrRequest,
+    asker: Asker,
+}
+
+impl Job {
+    /// The same, asked for by `asker`.
+    pub(super) fn asked_by(self, asker: Asker) -> Self {
+        Self { asker, ..self }
+    }
 }
 
 /// Jobs that wait for whoever signs next.
@@ -74,6 +82,7 @@ impl Service {
             is_renewal: order.replaces.is_some(),
             csr: order.csr.unwrap_or_default(),
             request,
+            asker: Asker::forgotten(order.account),
         })
     }
 
@@ -150,6 +159,7 @@ impl Service {
         self.observer.saw(&Happening::Issued {
             certificate: leaf,
             is_renewal: job.is_renewal,
+            asker: &job.asker,
         });
     }
 
@@ -167,6 +177,7 @@ impl Service {
             names,
             is_renewal: job.is_renewal,
             problem: problem.detail(),
+            asker: &job.asker,
         });
     }
 }

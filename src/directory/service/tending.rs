@@ -6,6 +6,7 @@ use std::time::Duration as Wait;
 
 use tokio_util::sync::CancellationToken;
 
+use super::super::Asker;
 use super::Service;
 use super::route::Urls;
 use crate::clock::{Duration, rfc3339};
@@ -62,7 +63,10 @@ impl Service {
                 None => String::new(),
             };
             match self.slots.enter(&validation.account) {
-                Ok(ticket) => drop(self.look(validation, ticket, account)),
+                Ok(ticket) => {
+                    let asker = Asker::forgotten(validation.account.clone());
+                    drop(self.look(validation, ticket, account, asker));
+                }
                 Err(problem) => tracing::warn!(%problem, "a challenge is left as it was"),
             }
         }

@@ -2,6 +2,7 @@
 //! its own, a memory of its own, and a network that is a table.
 
 mod abuse;
+mod accounts;
 mod life;
 mod policy;
 
@@ -97,24 +98,36 @@ impl Network for Zone {
     }
 }
 
-/// What happened, in words.
+/// What happened, in words, and for whom.
 #[derive(Debug, Default)]
-struct Seen(Mutex<Vec<String>>);
+struct Seen(Mutex<Vec<String>>, Mutex<Vec<Asker>>);
 
 impl Observer for Seen {
     fn saw(&self, happening: &Happening<'_>) {
-        let words = match happening {
-            Happening::Request { .. } => return,
-            Happening::Validated { kind, problem, .. } => {
-                format!("validated {kind} {}", problem.is_none())
+        let (words, asker) = match happening {
+            Happening::Request { client, .. } => {
+                assert_eq!(*client, FROM);
+                return;
             }
+            Happening::Registered { asker } => ("registered".to_owned(), asker),
+            Happening::Validated {
+                kind,
+                problem,
+                asker,
+                ..
+            } => (format!("validated {kind} {}", problem.is_none()), asker),
             Happening::Issued {
                 certificate,
                 is_renewal,
-            } => format!("issued {} {is_renewal}", certificate.display_name()),
-            Happening::Failed { problem, .. } => format!("failed {problem}"),
-            Happening::Revoked { reason, .. } => format!("revoked {reason}"),
+                asker,
+            } => {
+                let name = certificate.display_name();
+                (format!("issued {name} {is_renewal}"), asker)
+            }
+            Happening::Failed { problem, asker, .. } => (format!("failed {problem}"), asker),
+            Happening::Revoked { reason, asker, .. } => (format!("revoked {reason}"), asker),
         };
+        self.1.lock().unwrap().push((*asker).clone());
         self.0.lock().unwrap().push(words);
     }
 }

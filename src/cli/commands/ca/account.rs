@@ -94,7 +94,9 @@ impl Listing<'_> {
                 account.trust.as_str(),
                 rfc3339(account.created_at),
                 account.certificates,
-                account.last_issued_at.map_or("-".to_owned(), rfc3339),
+                account
+                    .last_issued_at
+                    .map_or_else(|| "-".to_owned(), rfc3339),
                 account.eab_kid.as_deref().unwrap_or("-"),
                 contacts(&account.contacts),
             ));

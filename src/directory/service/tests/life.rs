@@ -67,6 +67,7 @@ async fn from_an_account_to_a_certificate_and_its_revocation() {
     assert_eq!(
         *world.seen.0.lock().unwrap(),
         [
+            "registered",
             "validated dns-01 true",
             "validated dns-01 true",
             "issued a.home.test false",

@@ -21,6 +21,6 @@ mod settings;
 pub mod state;
 pub mod validate;
 
-pub use observer::{Happening, Observer};
+pub use observer::{Asker, Happening, Observer};
 pub use service::{OpenError, Service, Surroundings};
 pub use settings::{Limits, Permit, Profile, Settings};

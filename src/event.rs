@@ -5,7 +5,7 @@
 //! Names and fields are added, never changed. No field holds a secret.
 
 use std::fmt::Write as _;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use serde::Serialize;
 
@@ -68,6 +68,9 @@ pub enum Event {
         /// When it is tried again, if it is.
         #[serde(skip_serializing_if = "Option::is_none")]
         retry_at: Option<Moment>,
+        /// Who asked the private ACME directory for it.
+        #[serde(flatten)]
+        asker: Asker,
     },
     /// Little is left of a certificate's life, or nothing.
     CertificateExpiring(Facts),
@@ -80,7 +83,12 @@ pub enum Event {
         certificate: Facts,
         /// Why, as RFC 5280 words it.
         reason: &'static str,
+        /// Who asked for it; no account is whoever has the certificate's key.
+        #[serde(flatten)]
+        asker: Asker,
     },
+    /// Somebody has an account with the private ACME directory from now on.
+    AccountRegistered(Asker),
     /// A client of the private ACME directory has not shown control over a name.
     ValidationFailed {
         /// The name.
@@ -89,6 +97,9 @@ pub enum Event {
         challenge: &'static str,
         /// What was wrong.
         error: String,
+        /// Who was to show it.
+        #[serde(flatten)]
+        asker: Asker,
     },
     /// A name is not issued for.
     CertificateRejected {
@@ -155,6 +166,23 @@ pub struct Issued {
     pub source: String,
     /// It stands in an older one's place.
     pub is_renewal: bool,
+    /// Who asked the private ACME directory for it.
+    #[serde(flatten)]
+    pub asker: Asker,
+}
+
+/// Who asked the private ACME directory for something; nobody where it was not asked.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct Asker {
+    /// The id of the account.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    /// The external account key that the account is bound to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub eab_kid: Option<String>,
+    /// From where; not known of what a process that died had begun.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client: Option<IpAddr>,
 }
 
 /// A moment, written as RFC 3339 in UTC.
@@ -262,7 +290,17 @@ pub const EVENTS: &[Row] = &[
     row(
         "certificate-failed",
         "no certificate was issued; an older one is served on, if there is one",
-        &["id", "domain", "source", "is_renewal", "error", "retry_at?"],
+        &[
+            "id",
+            "domain",
+            "source",
+            "is_renewal",
+            "error",
+            "retry_at?",
+            "account?",
+            "eab_kid?",
+            "client?",
+        ],
     ),
     row(
         "certificate-expiring",
@@ -280,9 +318,21 @@ pub const EVENTS: &[Row] = &[
         REVOKED,
     ),
     row(
+        "account-registered",
+        "somebody has an account with the private ACME directory from now on",
+        &["account", "eab_kid?", "client"],
+    ),
+    row(
         "validation-failed",
         "a client of the private ACME directory has not shown control over a name",
-        &["domain", "challenge", "error"],
+        &[
+            "domain",
+            "challenge",
+            "error",
+            "account",
+            "eab_kid?",
+            "client?",
+        ],
     ),
     row(
         "certificate-rejected",
@@ -301,8 +351,11 @@ const ISSUED: &[&str] = &[
     "not_after",
     "source",
     "is_renewal",
+    "account?",
+    "eab_kid?",
+    "client?",
 ];
-const FACTS: &[&str] = ISSUED.split_at(ISSUED.len() - 2).0;
+const FACTS: &[&str] = ISSUED.split_at(6).0;
 const REVOKED: &[&str] = &[
     "id",
     "domain",
@@ -311,6 +364,9 @@ const REVOKED: &[&str] = &[
     "not_before",
     "not_after",
     "reason",
+    "account?",
+    "eab_kid?",
+    "client?",
 ];
 
 /// Every field, and what it means wherever it stands.
@@ -350,6 +406,20 @@ pub const FIELDS: &[(&str, &str)] = &[
     (
         "challenge",
         "how control is shown: `http-01`, `tls-alpn-01` or `dns-01`",
+    ),
+    (
+        "account",
+        "id of the account that asked the private ACME directory, as in `certmint ca account list`; \
+         of a revocation without one, whoever has the certificate's key asked",
+    ),
+    (
+        "eab_kid",
+        "the external account key that this account is bound to",
+    ),
+    (
+        "client",
+        "the address that asked the private ACME directory; missing where the process that was \
+         asked had died since",
     ),
     ("is_renewal", "boolean: there is an older certificate"),
     ("retry_at", "when it is tried again, RFC 3339 in UTC"),
@@ -396,14 +466,20 @@ mod tests {
             not_before: Moment(T0),
             not_after: Moment(T0),
         };
+        let text = || "x".to_owned();
+        let asker = || Asker {
+            account: Some(text()),
+            eab_kid: Some(text()),
+            client: Some(IpAddr::from([192, 0, 2, 1])),
+        };
         let issued = |is_renewal| {
             Event::issued(Issued {
                 certificate: facts.clone(),
                 source: "private".to_owned(),
                 is_renewal,
+                asker: asker(),
             })
         };
-        let text = || "x".to_owned();
         vec![
             Event::Ready {
                 addresses: vec!["127.0.0.1:1".parse().unwrap()],
@@ -425,17 +501,21 @@ mod tests {
                 is_renewal: false,
                 error: text(),
                 retry_at: Some(Moment(T0)),
+                asker: asker(),
             },
             Event::CertificateExpiring(facts.clone()),
             Event::CertificateSwapped(facts.clone()),
             Event::CertificateRevoked {
                 certificate: facts.clone(),
                 reason: "unspecified",
+                asker: asker(),
             },
+            Event::AccountRegistered(asker()),
             Event::ValidationFailed {
                 domain: text(),
                 challenge: "http-01",
                 error: text(),
+                asker: asker(),
             },
             Event::rejected("x", Trigger::Http, "no"),
         ]

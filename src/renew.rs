@@ -490,6 +490,7 @@ pub fn issued(stored: &Stored, is_renewal: bool) -> Event {
         certificate: Facts::new(stored.id.as_str(), stored.bundle.leaf()),
         source: stored.record.issuer.source(),
         is_renewal,
+        asker: event::Asker::default(),
     })
 }
 

@@ -1,8 +1,10 @@
 //! What happens in a directory, for whoever counts it and writes it down.
 
 use std::fmt::Debug;
+use std::net::IpAddr;
 
 use super::problem::ProblemType;
+use super::state::{Account, AccountId};
 use crate::bundle::Certificate;
 use crate::challenge::ChallengeKind;
 use crate::identifier::Identifier;
@@ -18,6 +20,36 @@ impl Observer for () {
     fn saw(&self, _: &Happening<'_>) {}
 }
 
+/// Who asked for what happens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asker {
+    /// The account; none where a certificate's own key asked.
+    pub account: Option<AccountId>,
+    /// The external account key that it is bound to.
+    pub eab_kid: Option<String>,
+    /// From where; not known of what a process that died had begun.
+    pub client: Option<IpAddr>,
+}
+
+impl Asker {
+    pub(super) fn new(account: &Account, client: Option<IpAddr>) -> Self {
+        Self {
+            account: Some(account.id.clone()),
+            eab_kid: account.eab_kid.clone(),
+            client,
+        }
+    }
+
+    /// The account alone: the request is forgotten.
+    pub(super) fn forgotten(account: AccountId) -> Self {
+        Self {
+            account: Some(account),
+            eab_kid: None,
+            client: None,
+        }
+    }
+}
+
 /// What happens in a directory.
 #[derive(Debug, Clone, Copy)]
 pub enum Happening<'a> {
@@ -28,6 +60,11 @@ pub enum Happening<'a> {
         /// Why not, if it was refused.
         problem: Option<ProblemType>,
     },
+    /// Somebody has an account from now on.
+    Registered {
+        /// Who, by the account that was made.
+        asker: &'a Asker,
+    },
     /// A challenge was looked at.
     Validated {
         /// How.
@@ -36,6 +73,8 @@ pub enum Happening<'a> {
         identifier: &'a Identifier,
         /// What was wrong.
         problem: Option<&'a str>,
+        /// For whom.
+        asker: &'a Asker,
     },
     /// A certificate was issued.
     Issued {
@@ -43,6 +82,8 @@ pub enum Happening<'a> {
         certificate: &'a Certificate,
         /// It stands in an older one's place.
         is_renewal: bool,
+        /// To whom.
+        asker: &'a Asker,
     },
     /// An order was checked, and no certificate could be signed for it.
     Failed {
@@ -52,6 +93,8 @@ pub enum Happening<'a> {
         is_renewal: bool,
         /// Why not.
         problem: &'a str,
+        /// Who would have had it.
+        asker: &'a Asker,
     },
     /// A certificate was revoked.
     Revoked {
@@ -59,5 +102,7 @@ pub enum Happening<'a> {
         certificate: &'a Certificate,
         /// Why, as RFC 5280 words it.
         reason: &'static str,
+        /// By whom.
+        asker: &'a Asker,
     },
 }

@@ -47,7 +47,7 @@ use super::nonce::Nonces;
 use super::problem::{Problem, ProblemType};
 use super::state::{ChallengeId, OrderId, State, StateError};
 use super::validate::Network;
-use super::{Happening, Observer, Settings};
+use super::{Asker, Happening, Observer, Settings};
 use crate::clock::Clock;
 use crate::finding::words::causes;
 use crate::identifier::DnsName;
@@ -184,8 +184,9 @@ impl Service {
         self.place.clear_others(&self.state)?;
         for order in self.state.adopt(self.clock.now())? {
             let id = order.id.clone();
+            let asker = Asker::new(&self.state.account(&order.account)?, None);
             let profile = self.profile(order.profile.as_deref());
-            match profile.and_then(|profile| self.job(order, profile)) {
+            match profile.and_then(|profile| self.job(order, profile, asker)) {
                 Ok(job) => drop(self.sign(job)),
                 Err(problem) => {
                     tracing::warn!(order = %id, %problem, "an order that was interrupted cannot go on");
@@ -359,7 +360,7 @@ impl Service {
                 return self.new_account(&request, &urls, from).map(Next::Answer);
             }
             Route::RevokeCert => {
-                let answer = self.revoke(&signatory, &request)?;
+                let answer = self.revoke(&signatory, &request, from)?;
                 self.note_revocation();
                 let publishing = self.beside(|service| service.publish_revocations());
                 let published = async move {
@@ -380,7 +381,7 @@ impl Service {
             }
             Route::Order(id) => self.order(&account, &id, &request, &urls),
             Route::Finalize(id) => {
-                let job = self.finalize(&account, &id, &request)?;
+                let job = self.finalize(&account, &id, &request, from)?;
                 let told = self.sign(job);
                 if self.record_some() {
                     // Dropped: it goes on all the same.
@@ -394,7 +395,8 @@ impl Service {
             Route::Challenge(id) => match self.begin_challenge(&account, &id, &request)? {
                 Begun::Known(found) => self.challenge(&found, &id, &urls),
                 Begun::Look(wanted, admitted) => {
-                    let looking = self.look(wanted, admitted, urls.account(&account.id));
+                    let asker = Asker::new(&account, Some(from));
+                    let looking = self.look(wanted, admitted, urls.account(&account.id), asker);
                     let (service, then) =
                         (Arc::clone(self), Then::Challenge(id.clone(), urls.clone()));
                     let shown = async move {

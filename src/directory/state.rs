@@ -32,7 +32,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, Row, Transaction, TransactionBehavior};
 
-pub use account::{Account, KeyChanged, NewAccount, Registered};
+pub use account::{Account, AccountSummary, KeyChanged, NewAccount, Registered};
 pub use certificate::OrderOfCertificate;
 pub use challenge::{Outcome, Started, Validation};
 pub use eab::{EabKey, NewEabKey, Trust};

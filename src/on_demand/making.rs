@@ -15,7 +15,7 @@ use super::tending::{Kept, Origin};
 use super::{Issuance, Settings};
 use crate::bundle::{CertBundle, Certificate};
 use crate::clock::{Duration, Timestamp};
-use crate::event::{Event, Facts, Moment};
+use crate::event::{Asker, Event, Facts, Moment};
 use crate::finding::words::causes;
 use crate::identifier::{CertId, DnsName};
 use crate::issuer::{Issuer, IssuerRef};
@@ -304,6 +304,7 @@ impl Hands {
             is_renewal,
             error: error.clone(),
             retry_at: Some(Moment(retry_at)),
+            asker: Asker::default(),
         });
         tracing::warn!(%id, error, hint, is_renewal, "no certificate was made");
         if is_renewal && let Ok(Some(stored)) = self.store.load(&id) {
@@ -331,6 +332,7 @@ impl Hands {
             is_renewal: false,
             error: error.clone(),
             retry_at: None,
+            asker: Asker::default(),
         });
         tracing::warn!(%name, error, "the provision hook is of no help; asking the CA");
     }

@@ -177,8 +177,39 @@ impl Ledger {
         reason: Reason,
         at: Timestamp,
     ) -> Result<Revoke, LedgerError> {
-        let hex = serial_to_hex(serial);
         let transaction = self.begin("write")?;
+        let done = self.revoke_within(&transaction, serial, reason, at)?;
+        transaction.commit().map_err(self.failed("write"))?;
+        Ok(done)
+    }
+
+    /// Revokes several as [`Ledger::revoke`] does one, and waits for the disk once.
+    ///
+    /// Atomic: all of them or, when one is unknown, none. Others wait behind it, so not
+    /// for too many.
+    pub fn revoke_all(
+        &self,
+        serials: &[&[u8]],
+        reason: Reason,
+        at: Timestamp,
+    ) -> Result<Vec<Revoke>, LedgerError> {
+        let transaction = self.begin("write")?;
+        let done = serials
+            .iter()
+            .map(|serial| self.revoke_within(&transaction, serial, reason, at))
+            .collect::<Result<_, _>>()?;
+        transaction.commit().map_err(self.failed("write"))?;
+        Ok(done)
+    }
+
+    fn revoke_within(
+        &self,
+        transaction: &Transaction<'_>,
+        serial: &[u8],
+        reason: Reason,
+        at: Timestamp,
+    ) -> Result<Revoke, LedgerError> {
+        let hex = serial_to_hex(serial);
         let changed = transaction
             .execute(
                 "UPDATE certificates SET revoked_at = ?2, revocation_reason = ?3
@@ -189,7 +220,6 @@ impl Ledger {
         let entry = self
             .by_serial(serial)?
             .ok_or_else(|| LedgerError::UnknownSerial(hex.clone()))?;
-        transaction.commit().map_err(self.failed("write"))?;
         let revocation = entry
             .revoked
             .ok_or_else(|| self.damaged(&hex, "its revocation was lost"))?;

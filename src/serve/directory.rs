@@ -18,7 +18,7 @@ use crate::clock::Clock;
 use crate::directory::jws::MAX_BODY;
 use crate::directory::problem::ProblemType;
 use crate::directory::validate::SystemNetwork;
-use crate::directory::{Happening, Observer, Service, Surroundings};
+use crate::directory::{Asker, Happening, Observer, Service, Surroundings};
 use crate::event::{self, Event, Facts, Issued};
 use crate::server::{Application, Telemetry};
 
@@ -124,10 +124,12 @@ impl Observer for Telemetry {
             Happening::Request { endpoint, problem } => {
                 self.directory_request(endpoint, problem.map(ProblemType::as_str));
             }
+            Happening::Registered { asker } => self.emit(&Event::AccountRegistered(told(asker))),
             Happening::Validated {
                 kind,
                 identifier,
                 problem,
+                asker,
             } => {
                 self.directory_validation(kind.as_str(), problem.is_none());
                 if let Some(problem) = problem {
@@ -135,21 +137,25 @@ impl Observer for Telemetry {
                         domain: identifier.to_string(),
                         challenge: kind.as_str(),
                         error: problem.to_owned(),
+                        asker: told(asker),
                     });
                 }
             }
             Happening::Issued {
                 certificate,
                 is_renewal,
+                asker,
             } => self.emit(&Event::issued(Issued {
                 certificate: facts(certificate),
                 source: event::DIRECTORY.to_owned(),
                 is_renewal,
+                asker: told(asker),
             })),
             Happening::Failed {
                 names,
                 is_renewal,
                 problem,
+                asker,
             } => {
                 let first = names.first().map(ToString::to_string).unwrap_or_default();
                 self.emit(&Event::CertificateFailed {
@@ -159,16 +165,27 @@ impl Observer for Telemetry {
                     is_renewal,
                     error: problem.to_owned(),
                     retry_at: None,
+                    asker: told(asker),
                 });
             }
             Happening::Revoked {
                 certificate,
                 reason,
+                asker,
             } => self.emit(&Event::CertificateRevoked {
                 certificate: facts(certificate),
                 reason,
+                asker: told(asker),
             }),
         }
+    }
+}
+
+fn told(asker: &Asker) -> event::Asker {
+    event::Asker {
+        account: asker.account.as_ref().map(ToString::to_string),
+        eab_kid: asker.eab_kid.clone(),
+        client: asker.client,
     }
 }
 

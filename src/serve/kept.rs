@@ -13,7 +13,7 @@ use super::keeper::{ExpiryNotice, pause_until};
 use crate::bundle::Certificate;
 use crate::certificates::{CertificateTable, SourceId};
 use crate::clock::{Clock, Timestamp, rfc3339};
-use crate::event::{Event, Facts, Moment};
+use crate::event::{Asker, Event, Facts, Moment};
 use crate::finding::words::causes;
 use crate::identifier::CertId;
 use crate::renew::issuers::HomeIssuers;
@@ -177,6 +177,7 @@ impl Kept {
             is_renewal: true,
             error: error.clone(),
             retry_at: retry_at.map(Moment),
+            asker: Asker::default(),
         });
         tracing::warn!(id = %self.id, error, hint, "renewal failed; serving on");
     }

@@ -25,7 +25,7 @@ use crate::challenge::{ChallengeTable, ServedAt};
 use crate::clock::{self, Clock, Timestamp, rfc3339};
 use crate::directory::Permit;
 use crate::directory::embedded::Embedded;
-use crate::event::{Event, Moment, Trigger};
+use crate::event::{Asker, Event, Moment, Trigger};
 use crate::finding::words::causes;
 use crate::identifier::{Identifier, summary};
 use crate::issuer::{IssueError, Issuer, IssuerRef};
@@ -337,6 +337,7 @@ impl Prepared {
             is_renewal: false,
             error,
             retry_at: retry_at.map(Moment),
+            asker: Asker::default(),
         });
     }
 

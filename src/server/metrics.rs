@@ -341,6 +341,7 @@ impl Metrics {
             | Event::CertificateRequested { .. }
             | Event::CertificateRejected { .. }
             | Event::ValidationFailed { .. }
+            | Event::AccountRegistered(_)
             | Event::Stopping
             | Event::Stopped { .. }
             | Event::CertificateExpiring(_) => {}

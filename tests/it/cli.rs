@@ -102,7 +102,7 @@ fn commands(env: &TestEnv) -> BTreeMap<String, String> {
 #[test]
 fn every_command_documents_codes_and_every_setting_its_variable() {
     /// What acts once, and must be typed.
-    const ACTIONS: [&str; 13] = [
+    const ACTIONS: [&str; 14] = [
         "all",
         "allow-remote",
         "check-config",
@@ -113,6 +113,7 @@ fn every_command_documents_codes_and_every_setting_its_variable() {
         "help",
         "init",
         "none",
+        "revoke-certificates",
         "verbose",
         "version",
         "yes",

@@ -22,6 +22,8 @@ mod acme_issue;
 #[cfg(feature = "acme")]
 mod acme_revoke;
 mod ca;
+#[cfg(feature = "acme")]
+mod ca_account;
 mod ca_backup;
 mod ca_eab;
 mod ca_init;

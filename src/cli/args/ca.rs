@@ -47,6 +47,9 @@ pub(in crate::cli) enum CaCommand {
     /// External account keys, by which the ACME server knows whom it serves
     #[command(subcommand)]
     Eab(EabCommand),
+    /// Accounts of the ACME server: who has one, and who may have it no more
+    #[command(subcommand)]
+    Account(CaAccountCommand),
     /// Copy the CA and its certificates into one archive, while it runs
     Backup(BackupArgs),
     /// Bring a CA back from an archive
@@ -481,6 +484,43 @@ pub(in crate::cli) struct EabRemoveArgs {
     /// The key's id
     #[arg(value_name = "KID", allow_hyphen_values = true)]
     pub(in crate::cli) kid: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum CaAccountCommand {
+    /// List the accounts, oldest first
+    List(CaAccountListArgs),
+    /// Shut an account out, for good: from now on each of its requests is refused
+    Revoke(CaAccountRevokeArgs),
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct CaAccountListArgs {
+    /// Also those that were deactivated or revoked
+    #[arg(long)]
+    pub(in crate::cli) all: bool,
+    /// Print the list as JSON
+    #[arg(long)]
+    pub(in crate::cli) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct CaAccountRevokeArgs {
+    /// The account's id: the last part of its URL
+    #[arg(value_name = "ID", allow_hyphen_values = true)]
+    pub(in crate::cli) id: String,
+    /// Revoke its certificates as well, and sign a fresh CRL
+    #[arg(long)]
+    pub(in crate::cli) revoke_certificates: bool,
+    /// Why its certificates are revoked (RFC 5280 §5.3.1): unspecified, keyCompromise,
+    /// affiliationChanged, superseded, cessationOfOperation, privilegeWithdrawn
+    #[arg(long, default_value = "privilegeWithdrawn", requires = "revoke_certificates", value_parser = values::reason)]
+    pub(in crate::cli) reason: Reason,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub(in crate::cli) json: bool,
+    #[command(flatten)]
+    pub(in crate::cli) passphrase: PassphraseArgs,
 }
 
 #[derive(Debug, Args)]

@@ -13,7 +13,7 @@ use super::Cli;
 use crate::cli::environment::Environment;
 
 /// Flags that act rather than set: they must be typed.
-const ACTIONS: [&str; 12] = [
+const ACTIONS: [&str; 13] = [
     "all",
     "allow-remote",
     "check-config",
@@ -25,6 +25,7 @@ const ACTIONS: [&str; 12] = [
     "version",
     "init",
     "none",
+    "revoke-certificates",
     "yes",
 ];
 

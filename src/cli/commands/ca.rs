@@ -1,5 +1,6 @@
 //! `certmint ca …`.
 
+mod account;
 mod backup;
 mod eab;
 mod init;
@@ -45,6 +46,7 @@ pub(super) fn run(
         #[cfg(not(feature = "acme"))]
         CaCommand::Serve(_) => Err(crate::serve::ServeError::WithoutAcme.into()),
         CaCommand::Eab(command) => eab::run(command, context, printer),
+        CaCommand::Account(command) => account::run(command, context, printer),
         CaCommand::Backup(args) => backup::backup(&args, context, printer),
         CaCommand::Restore(args) => backup::restore(&args, context, printer),
     }

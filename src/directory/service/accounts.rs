@@ -11,6 +11,7 @@ use super::super::state::status::AccountEvent;
 use super::super::state::{
     Account, AccountId, AccountStatus, KeyChanged, NewAccount, OrderId, Registered,
 };
+use super::super::{Asker, Happening};
 use super::Service;
 use super::answer::Answer;
 use super::route::Urls;
@@ -94,7 +95,11 @@ impl Service {
             eab_kid: kid.as_deref(),
         };
         match self.state.register(&new, self.clock.now())? {
-            Registered::New(account) => Ok(shown(&account, urls).status(StatusCode::CREATED)),
+            Registered::New(account) => {
+                let asker = Asker::new(&account, Some(from));
+                self.observer.saw(&Happening::Registered { asker: &asker });
+                Ok(shown(&account, urls).status(StatusCode::CREATED))
+            }
             Registered::Existing(account) => existing(&account, urls),
         }
     }

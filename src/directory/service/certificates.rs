@@ -1,16 +1,17 @@
 //! Certificates, their revocation (RFC 8555 §7.4.2, §7.6), and when to renew them
 //! (RFC 9773).
 
+use std::net::IpAddr;
 use std::time::Duration as Wait;
 
 use data_encoding::BASE64URL_NOPAD;
 use serde::{Deserialize, Serialize};
 
-use super::super::Happening;
 use super::super::jwk::Jwk;
 use super::super::jws::Verified;
 use super::super::problem::{Problem, ProblemType};
 use super::super::state::{Account, OrderId, OrderStatus};
+use super::super::{Asker, Happening};
 use super::Service;
 use super::answer::Answer;
 use super::route::Urls;
@@ -88,6 +89,7 @@ impl Service {
         &self,
         signatory: &Signatory,
         request: &Verified,
+        from: IpAddr,
     ) -> Result<Answer, Problem> {
         let wanted: Wanted = request.json()?;
         let entry = self.meant(&wanted.certificate)?;
@@ -111,9 +113,18 @@ impl Service {
                 return Err(Problem::new(ProblemType::AlreadyRevoked, detail));
             }
         }
+        let asker = match signatory {
+            Signatory::Account(account) => Asker::new(account, Some(from)),
+            Signatory::Key => Asker {
+                account: None,
+                eab_kid: None,
+                client: Some(from),
+            },
+        };
         self.observer.saw(&Happening::Revoked {
             certificate: &certificate,
             reason: reason.as_str(),
+            asker: &asker,
         });
         Ok(Answer::empty(http::StatusCode::OK))
     }

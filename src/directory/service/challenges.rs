@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tokio::task::JoinHandle;
 
-use super::super::Happening;
 use super::super::asked::AskedIdentifier;
 use super::super::caa;
 use super::super::jws::Verified;
@@ -17,6 +16,7 @@ use super::super::state::{
     ChallengeStatus, Outcome, Started, Validation,
 };
 use super::super::validate::validate;
+use super::super::{Asker, Happening};
 use super::Service;
 use super::answer::Answer;
 use super::limiter::Trial;
@@ -202,12 +202,14 @@ impl Service {
     /// a task of its own, since no client that leaves may stop it. Gives what became of
     /// the authorization.
     ///
-    /// `account` is the account's URL, for CAA records that name it.
+    /// `account` is the account's URL, for CAA records that name it; `asker` is for whom
+    /// it is looked at.
     pub(super) fn look(
         self: &Arc<Self>,
         wanted: Validation,
         admitted: Admitted,
         account: String,
+        asker: Asker,
     ) -> JoinHandle<Option<Authorization>> {
         let service = Arc::clone(self);
         let Admitted { ticket, trial } = admitted;
@@ -218,7 +220,7 @@ impl Service {
             service.slots.leave(&ticket);
             let kept = service
                 .blocking(move |service| {
-                    let kept = service.conclude(&wanted, seen);
+                    let kept = service.conclude(&wanted, seen, &asker);
                     // When a failure has been counted.
                     drop(trial);
                     Ok(kept)
@@ -243,12 +245,18 @@ impl Service {
         caa::permits(network, &self.settings.caa_identities, &asked).await
     }
 
-    fn conclude(&self, wanted: &Validation, seen: Result<(), Problem>) -> Option<Authorization> {
+    fn conclude(
+        &self,
+        wanted: &Validation,
+        seen: Result<(), Problem>,
+        asker: &Asker,
+    ) -> Option<Authorization> {
         let now = self.clock.now();
         self.observer.saw(&Happening::Validated {
             kind: wanted.kind,
             identifier: &wanted.identifier,
             problem: seen.as_ref().err().map(Problem::detail),
+            asker,
         });
         let outcome = match seen {
             Ok(()) => Outcome::Right {

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use super::super::problem::Problem;
 use super::super::state::{Order, OrderId, StateError};
-use super::super::{Happening, Profile};
+use super::super::{Asker, Happening, Profile};
 use super::Service;
 use super::orders::{bad_csr, names_of};
 use crate::clock::Timestamp;
@@ -28,12 +28,13 @@ pub(super) struct Job {
     request: CsrRequest,
 }
 
-/// What a certificate is for.
+/// What a certificate is for, and for whom.
 #[derive(Debug)]
 struct About {
     order: OrderId,
     names: Vec<Identifier>,
     is_renewal: bool,
+    asker: Asker,
 }
 
 /// One that is signed, and who waits for it.
@@ -82,7 +83,12 @@ impl Service {
     }
 
     /// What is to be signed for an order in `processing`.
-    pub(super) fn job(&self, order: Order, profile: &Profile) -> Result<Job, Problem> {
+    pub(super) fn job(
+        &self,
+        order: Order,
+        profile: &Profile,
+        asker: Asker,
+    ) -> Result<Job, Problem> {
         let names = names_of(&order)?;
         let dates = (order.not_before, order.not_after);
         Ok(Job {
@@ -91,6 +97,7 @@ impl Service {
                 order: order.id,
                 names,
                 is_renewal: order.replaces.is_some(),
+                asker,
             },
             csr: order.csr.unwrap_or_default(),
         })
@@ -180,6 +187,7 @@ impl Service {
                     self.observer.saw(&Happening::Issued {
                         certificate,
                         is_renewal: about.is_renewal,
+                        asker: &about.asker,
                     });
                 }
                 // Whoever waited may have gone.
@@ -199,6 +207,7 @@ impl Service {
             order,
             names,
             is_renewal,
+            asker,
         } = about;
         if let Err(error) = self.state.fail_order(order, problem, self.clock.now()) {
             let error = causes(&error);
@@ -209,6 +218,7 @@ impl Service {
             names,
             is_renewal: *is_renewal,
             problem: problem.detail(),
+            asker,
         });
         true
     }

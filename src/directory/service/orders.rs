@@ -13,7 +13,7 @@ use super::super::problem::{Problem, ProblemType, Subproblem};
 use super::super::state::{
     Account, EabKey, NewAuthorization, NewOrder, Order, OrderId, OrderStatus, Trust,
 };
-use super::super::{Permit, Profile};
+use super::super::{Asker, Permit, Profile};
 use super::Service;
 use super::answer::Answer;
 use super::issuing::{Job, refused};
@@ -365,6 +365,7 @@ impl Service {
         account: &Account,
         id: &OrderId,
         request: &Verified,
+        from: IpAddr,
     ) -> Result<Job, Problem> {
         let order = self.own_order(account, id)?;
         let payload: Finalize = request.json()?;
@@ -391,7 +392,7 @@ impl Service {
         let counted = self.counted(account, &ordered, order.replaces.as_deref())?;
         self.limiter.issue(&counted, now)?;
         let order = self.state.begin_issuance(id, &read.der, now)?;
-        self.job(order, profile)
+        self.job(order, profile, Asker::new(account, Some(from)))
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration as Wait;
 
 use tokio_util::sync::CancellationToken;
 
+use super::super::Asker;
 use super::Service;
 use super::challenges::Admitted;
 use super::route::Urls;
@@ -67,7 +68,8 @@ impl Service {
                     let (account_id, name) = (&validation.account, &validation.identifier);
                     let trial = self.limiter.attempt_again(account_id, name);
                     let admitted = Admitted { ticket, trial };
-                    drop(self.look(validation, admitted, account));
+                    let asker = Asker::forgotten(validation.account.clone());
+                    drop(self.look(validation, admitted, account, asker));
                 }
                 Err(problem) => tracing::warn!(%problem, "a challenge is left as it was"),
             }

@@ -2,6 +2,7 @@
 //! its own, a memory of its own, and a network that is a table.
 
 mod abuse;
+mod accounts;
 mod beside;
 mod life;
 mod policy;
@@ -98,29 +99,43 @@ impl Network for Zone {
     }
 }
 
-/// What happened, and what requests came to, in words.
+/// What happened, in words, and for whom; and what requests came to.
 #[derive(Debug, Default)]
-struct Seen(Mutex<Vec<String>>, Mutex<Vec<String>>);
+struct Seen {
+    happened: Mutex<Vec<String>>,
+    askers: Mutex<Vec<Asker>>,
+    requests: Mutex<Vec<String>>,
+}
 
 impl Observer for Seen {
     fn saw(&self, happening: &Happening<'_>) {
-        let words = match happening {
+        let (words, asker) = match happening {
             Happening::Request { endpoint, problem } => {
                 let problem = problem.map_or("none", ProblemType::as_str);
-                self.1.lock().unwrap().push(format!("{endpoint} {problem}"));
+                let words = format!("{endpoint} {problem}");
+                self.requests.lock().unwrap().push(words);
                 return;
             }
-            Happening::Validated { kind, problem, .. } => {
-                format!("validated {kind} {}", problem.is_none())
-            }
+            Happening::Registered { asker } => ("registered".to_owned(), asker),
+            Happening::Validated {
+                kind,
+                problem,
+                asker,
+                ..
+            } => (format!("validated {kind} {}", problem.is_none()), asker),
             Happening::Issued {
                 certificate,
                 is_renewal,
-            } => format!("issued {} {is_renewal}", certificate.display_name()),
-            Happening::Failed { problem, .. } => format!("failed {problem}"),
-            Happening::Revoked { reason, .. } => format!("revoked {reason}"),
+                asker,
+            } => {
+                let name = certificate.display_name();
+                (format!("issued {name} {is_renewal}"), asker)
+            }
+            Happening::Failed { problem, asker, .. } => (format!("failed {problem}"), asker),
+            Happening::Revoked { reason, asker, .. } => (format!("revoked {reason}"), asker),
         };
-        self.0.lock().unwrap().push(words);
+        self.askers.lock().unwrap().push((*asker).clone());
+        self.happened.lock().unwrap().push(words);
     }
 }
 
@@ -252,7 +267,7 @@ impl World {
 
     /// How often it happened.
     fn happened(&self, what: &str) -> usize {
-        let seen = self.seen.0.lock().unwrap();
+        let seen = self.seen.happened.lock().unwrap();
         seen.iter().filter(|words| words.starts_with(what)).count()
     }
 

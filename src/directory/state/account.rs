@@ -1,12 +1,17 @@
 //! Accounts: one per key.
 
+use std::ops::ControlFlow;
+
 use rusqlite::{Connection, Row, params};
 
 use super::super::jwk::{Jwk, Thumbprint};
 use super::id::AccountId;
-use super::status::{AccountEvent, AccountStatus};
-use super::{Commit, State, StateError, damaged, eab, moment, rows, run, to_json};
+use super::status::{AccountEvent, AccountStatus, AuthorizationEvent, AuthorizationStatus};
+use super::{
+    Commit, State, StateError, Trust, damaged, eab, moment, moment_at, rows, run, to_json,
+};
 use crate::clock::Timestamp;
+use crate::pki::ledger::serial_from_hex;
 
 /// An account.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +43,32 @@ pub struct NewAccount<'a> {
     pub terms_agreed: bool,
     /// The external account key to bind it to, whose MAC was verified.
     pub eab_kid: Option<&'a str>,
+}
+
+/// An account as whoever runs the directory sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccountSummary {
+    /// Its id.
+    pub id: AccountId,
+    /// Whether it may order.
+    pub status: AccountStatus,
+    /// Contact URLs, as a stranger sent them.
+    pub contacts: Vec<String>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// The external account key it is bound to.
+    pub eab_kid: Option<String>,
+    /// When that key was revoked: the account may order no more since.
+    pub eab_revoked_at: Option<Timestamp>,
+    /// Whether it has to show control of names.
+    pub trust: Trust,
+    /// Its certificates that are remembered: those that came of an order, until a week
+    /// after their end.
+    pub certificates: u64,
+    /// When it made the last of its remembered orders that did not fail.
+    pub last_ordered_at: Option<Timestamp>,
+    /// When it finalized the order of the last of these certificates.
+    pub last_issued_at: Option<Timestamp>,
 }
 
 /// What became of a request for an account.
@@ -154,13 +185,22 @@ impl State {
 
     /// Closes an account for good, by its holder's wish or the CA's.
     ///
-    /// Atomic and durable, together with its orders that are not being issued and its
-    /// authorizations (RFC 8555 §7.3.6). Its key stays taken.
+    /// Atomic and durable, together with its orders, also those whose certificate is about
+    /// to be signed, and its authorizations (RFC 8555 §7.3.6): what the CA takes away is
+    /// revoked if control was shown, and invalid if not. Its key stays taken.
     pub fn close_account(
         &self,
         id: &AccountId,
         event: AccountEvent,
     ) -> Result<Account, StateError> {
+        let pending = AuthorizationStatus::Pending.after(match event {
+            AccountEvent::Deactivate => AuthorizationEvent::Deactivate,
+            AccountEvent::Revoke => AuthorizationEvent::Fail,
+        })?;
+        let valid = AuthorizationStatus::Valid.after(match event {
+            AccountEvent::Deactivate => AuthorizationEvent::Deactivate,
+            AccountEvent::Revoke => AuthorizationEvent::Revoke,
+        })?;
         self.write(Commit::Durable, |db| {
             let account = one(db, id)?;
             let closed = account.status.after(event)?;
@@ -170,20 +210,47 @@ impl State {
                 "UPDATE acme_accounts SET status = ?2 WHERE number = ?1",
                 params![number, closed.as_str()],
             )?;
+            run(db, CLOSE_ORDERS, [number])?;
             run(
                 db,
-                "UPDATE acme_orders SET status = 'invalid' WHERE account = ?1
-                 AND status IN ('pending', 'ready', 'processing')
-                 AND status <> 'processing'",
-                [number],
-            )?;
-            run(
-                db,
-                "UPDATE acme_authorizations SET status = 'deactivated' WHERE account = ?1
-                 AND status IN ('pending', 'valid')",
-                [number],
+                CLOSE_AUTHORIZATIONS,
+                params![number, pending.as_str(), valid.as_str()],
             )?;
             one(db, id)
+        })
+    }
+
+    /// Calls `visit` with each account, oldest first, until it breaks off; those that are
+    /// closed only when `closed` says so. None is held in memory but the one visited.
+    ///
+    /// What is seen is one moment's state, whatever others write meanwhile; `visit` must
+    /// not use this state.
+    pub fn visit_accounts(
+        &self,
+        closed: bool,
+        mut visit: impl FnMut(AccountSummary) -> ControlFlow<()>,
+    ) -> Result<(), StateError> {
+        self.read(|db| {
+            let mut statement = db.prepare_cached(SUMMARIES)?;
+            let mut rows = statement.query([closed])?;
+            while let Some(row) = rows.next()? {
+                if visit(read_summary(row)?).is_break() {
+                    break;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// The serial numbers of the certificates that an account's orders came to, oldest
+    /// first, as far as they are remembered.
+    pub fn certificates_of(&self, id: &AccountId) -> Result<Vec<Vec<u8>>, StateError> {
+        self.read(|db| {
+            let number = number(db, id)?;
+            rows(&mut db.prepare_cached(SERIALS)?, [number], |row| {
+                let hex: String = row.get("serial")?;
+                serial_from_hex(&hex).ok_or_else(|| damaged("a serial is none"))
+            })
         })
     }
 }
@@ -231,6 +298,50 @@ fn read(row: &Row<'_>) -> Result<Account, StateError> {
         created_at: moment(row.get("created_at")?)?,
     })
 }
+
+fn read_summary(row: &Row<'_>) -> Result<AccountSummary, StateError> {
+    let text = |column: &str| row.get::<_, String>(column);
+    let trust: Option<String> = row.get("trust")?;
+    let trust = trust.as_deref().map_or(Ok(Trust::Validate), str::parse);
+    Ok(AccountSummary {
+        id: id_at(row, "id")?,
+        status: AccountStatus::from_word(&text("status")?)
+            .ok_or_else(|| damaged("the state of an account is unknown"))?,
+        contacts: serde_json::from_str(&text("contacts")?)
+            .map_err(|_| damaged("contacts are no list"))?,
+        created_at: moment(row.get("created_at")?)?,
+        eab_kid: row.get("eab_kid")?,
+        eab_revoked_at: moment_at(row, "eab_revoked_at")?,
+        trust: trust.map_err(|_| damaged("a trust is unknown"))?,
+        certificates: row.get("certificates")?,
+        last_ordered_at: moment_at(row, "last_ordered_at")?,
+        last_issued_at: moment_at(row, "last_issued_at")?,
+    })
+}
+
+/// Of what is not invalid, what is not open is valid: an index finds both, and among a
+/// million orders those of others are not looked at.
+pub(super) const SUMMARIES: &str = "SELECT a.id, a.status, a.contacts, a.created_at, a.eab_kid,
+    k.trust, k.revoked_at AS eab_revoked_at,
+    (SELECT count(*) FROM acme_orders WHERE account = a.number AND status <> 'invalid')
+        - (SELECT count(*) FROM acme_orders WHERE account = a.number
+           AND status IN ('pending', 'ready', 'processing')) AS certificates,
+    (SELECT created_at FROM acme_orders WHERE account = a.number AND status <> 'invalid'
+        ORDER BY number DESC LIMIT 1) AS last_ordered_at,
+    (SELECT finalized_at FROM acme_orders WHERE account = a.number AND status <> 'invalid'
+        AND status = 'valid' ORDER BY number DESC LIMIT 1) AS last_issued_at
+    FROM acme_accounts a LEFT JOIN acme_eab_keys k ON k.kid = a.eab_kid
+    WHERE ?1 OR a.status = 'valid' ORDER BY a.number";
+
+pub(super) const SERIALS: &str = "SELECT serial FROM acme_orders WHERE account = ?1
+    AND status <> 'invalid' AND serial IS NOT NULL ORDER BY number";
+
+pub(super) const CLOSE_ORDERS: &str = "UPDATE acme_orders SET status = 'invalid'
+    WHERE account = ?1 AND status IN ('pending', 'ready', 'processing')";
+
+pub(super) const CLOSE_AUTHORIZATIONS: &str = "UPDATE acme_authorizations
+    SET status = CASE status WHEN 'pending' THEN ?2 ELSE ?3 END
+    WHERE account = ?1 AND status IN ('pending', 'valid')";
 
 pub(super) fn id_at(row: &Row<'_>, column: &str) -> Result<AccountId, StateError> {
     AccountId::parse(&row.get::<_, String>(column)?).ok_or_else(|| damaged("an id is none"))

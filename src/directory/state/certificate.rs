@@ -46,8 +46,15 @@ impl State {
             let status = order.status.after(OrderEvent::Finalize)?;
             run(
                 db,
-                "UPDATE acme_orders SET status = ?2, csr = ?3, runner = ?4 WHERE id = ?1",
-                params![id.as_str(), status.as_str(), csr, self.number()],
+                "UPDATE acme_orders SET status = ?2, csr = ?3, finalized_at = ?4, runner = ?5
+                 WHERE id = ?1",
+                params![
+                    id.as_str(),
+                    status.as_str(),
+                    csr,
+                    now.unix_timestamp(),
+                    self.number()
+                ],
             )?;
             let csr = Some(csr.to_owned());
             Ok(Ok(Order {
@@ -63,8 +70,8 @@ impl State {
     /// answer each, in the same order. Durable.
     ///
     /// Atomic: no certificate is there without its order, nor the other way round. One
-    /// that is refused, because its order is not in `processing`, is not taken down, and
-    /// may go to nobody.
+    /// that is refused, because its order is not in `processing` any more, is not taken
+    /// down, and may go to nobody.
     pub fn issue<'a>(
         &self,
         certificates: impl IntoIterator<Item = (&'a OrderId, &'a Entry)>,

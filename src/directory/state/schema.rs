@@ -52,6 +52,7 @@ CREATE TABLE acme_orders (
     replaces TEXT,                   -- RFC 9773
     error TEXT,                      -- a problem document
     csr BLOB,
+    finalized_at INTEGER,
     serial TEXT                      -- of the certificate, lower-case hex
 );
 

@@ -1013,8 +1013,9 @@ fn past_orders_do_not_slow_a_new_one() {
         "SELECT * FROM acme_challenges WHERE id = 'x'",
         "SELECT * FROM acme_authorizations WHERE id = 'x'",
         "SELECT * FROM acme_accounts WHERE thumbprint = 'x'",
-        "UPDATE acme_orders SET status = 'invalid' WHERE account = 1
-         AND status IN ('pending', 'ready', 'processing') AND status <> 'processing'",
+        account::CLOSE_ORDERS,
+        account::CLOSE_AUTHORIZATIONS,
+        account::SERIALS,
     ] {
         let mut plan = held
             .ledger
@@ -1049,6 +1050,93 @@ fn past_orders_do_not_slow_a_new_one() {
     let swept = fixture.state.sweep(now() - DAY * 90).unwrap();
     assert_eq!(swept, PAST as u64);
     assert_eq!(count(&fixture.state, "acme_challenges"), 3);
+}
+
+#[test]
+fn accounts_are_listed_with_what_they_have_and_no_others_order_is_looked_at() {
+    let fixture = Fixture::new();
+    let state = &fixture.state;
+    let list = |closed| {
+        let mut found = Vec::new();
+        let visited = state.visit_accounts(closed, |one| {
+            found.push(one);
+            std::ops::ControlFlow::Continue(())
+        });
+        visited.unwrap();
+        found
+    };
+    assert_eq!(list(true), []);
+    let new = NewEabKey {
+        names: NameConstraints::new(vec!["test".parse().unwrap()]),
+        trust: Trust::SkipValidation,
+    };
+    let (eab, jwk) = (state.add_eab_key(&new, now()).unwrap(), key());
+    let bound = NewAccount {
+        contacts: &["mailto:ada@home.test".to_owned()],
+        eab_kid: Some(&eab.kid),
+        ..plain(&jwk)
+    };
+    let Registered::New(bound) = state.register(&bound, now()).unwrap() else {
+        panic!("it is there")
+    };
+    let (busy, idle) = (fixture.account(), fixture.account());
+    let later = fixture.ready(&busy, &["a.test"]);
+    fixture.issued(&later, &[0x41], 90);
+    let second = fixture.ready(&busy, &["b.test"]);
+    fixture.issued(&second, &[0x42], 90);
+    fixture.order(&busy, &["c.test"]);
+    let failed = fixture.ready(&busy, &["d.test"]);
+    let begin = state.begin_issuance(&failed.id, b"csr", now());
+    begin.unwrap();
+    let problem = Problem::malformed("no");
+    state.fail_order(&failed.id, &problem, now()).unwrap();
+
+    let [first, second, third] = &list(false)[..] else {
+        panic!("three accounts")
+    };
+    assert_eq!(
+        (&first.id, &first.eab_kid, first.trust, first.certificates),
+        (&bound.id, &Some(eab.kid.clone()), Trust::SkipValidation, 0)
+    );
+    assert_eq!(first.contacts, bound.contacts);
+    assert_eq!((first.last_ordered_at, first.last_issued_at), (None, None));
+    assert_eq!((&second.id, second.certificates), (&busy.id, 2));
+    assert_eq!(second.trust, Trust::Validate);
+    assert_eq!(second.last_ordered_at, Some(now()));
+    assert_eq!(second.last_issued_at, Some(now()));
+    assert_eq!((&third.id, third.eab_revoked_at), (&idle.id, None));
+    let serials = state.certificates_of(&busy.id).unwrap();
+    assert_eq!(serials, [[0x41], [0x42]]);
+    state
+        .certificates_of(&AccountId::random().unwrap())
+        .unwrap_err();
+
+    // What was taken away is not there without asking, and what it had stays.
+    state.revoke_eab_key(&eab.kid, now()).unwrap();
+    let closed = state.close_account(&busy.id, AccountEvent::Revoke).unwrap();
+    assert_eq!(closed.status, AccountStatus::Revoked);
+    let twice = state.close_account(&busy.id, AccountEvent::Revoke);
+    assert!(matches!(twice, Err(StateError::Impossible(_))));
+    let ids = |list: Vec<AccountSummary>| list.into_iter().map(|a| a.id).collect::<Vec<_>>();
+    assert_eq!(list(false)[0].eab_revoked_at, Some(now()));
+    assert_eq!(ids(list(false)), [bound.id.clone(), idle.id.clone()]);
+    assert_eq!(ids(list(true)), [bound.id, busy.id.clone(), idle.id]);
+    assert_eq!(list(true)[1].certificates, 2);
+    let mut seen = 0;
+    let stop = |_| {
+        seen += 1;
+        std::ops::ControlFlow::Break(())
+    };
+    state.visit_accounts(true, stop).unwrap();
+    assert_eq!(seen, 1);
+
+    let held = state.held();
+    let sql = format!("EXPLAIN QUERY PLAN {}", account::SUMMARIES);
+    let mut plan = held.ledger.connection().prepare(&sql).unwrap();
+    let lines = plan.query_map([true], |row| row.get::<_, String>(3));
+    let lines: Vec<_> = lines.unwrap().map(Result::unwrap).collect();
+    let scans = lines.iter().filter(|line| line.starts_with("SCAN"));
+    assert_eq!(scans.collect::<Vec<_>>(), ["SCAN a"], "{lines:?}");
 }
 
 #[test]

@@ -297,6 +297,31 @@ fn the_first_revocation_stands_and_the_second_is_told_so() {
 }
 
 #[test]
+fn several_are_revoked_together_or_none_is() {
+    let (_dir, ledger) = ledger();
+    let entries = [1, 2, 3].map(|n| leaf(n, "a.test", 1));
+    ledger.record(&entries).unwrap();
+    let [a, b, c] = entries.each_ref().map(|entry| entry.serial.as_slice());
+    let at = now();
+    let reason = Reason::Superseded;
+    let stranger = ledger.revoke_all(&[a, &[9], b], reason, at);
+    assert!(matches!(stranger, Err(LedgerError::UnknownSerial(_))));
+    assert!(ledger.revoked_by("I1").unwrap().is_empty());
+    let first = Revocation { at, reason };
+    ledger.revoke(b, reason, at).unwrap();
+    let done = ledger.revoke_all(&[a, b, c], Reason::KeyCompromise, at);
+    let own = Revocation {
+        reason: Reason::KeyCompromise,
+        ..first
+    };
+    assert_eq!(
+        done.unwrap(),
+        [Revoke::Done(own), Revoke::Already(first), Revoke::Done(own)]
+    );
+    assert!(ledger.revoke_all(&[], reason, at).unwrap().is_empty());
+}
+
+#[test]
 fn every_leaf_is_counted_once() {
     let (_dir, ledger) = ledger();
     let ca = Entry {

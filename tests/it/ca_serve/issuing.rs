@@ -155,16 +155,32 @@ fn what_it_issues_refuses_and_revokes_is_seen_and_follows_its_ca() {
     assert_eq!(issued.len(), 2);
     assert_eq!(issued[0]["id"], "localhost");
     assert_eq!(issued[0]["serial"], leaf.serial_hex());
+    // Who obtained it, and from where.
+    let [registered] = of("account-registered")[..] else {
+        panic!("{events:?}")
+    };
+    let account = registered["account"].as_str().unwrap();
+    assert_eq!(account.len(), 22);
+    for event in [registered, issued[0], issued[1]] {
+        assert_eq!(event["account"], account);
+        assert_eq!(event["client"], "127.0.0.1");
+        assert!(event.get("eab_kid").is_none(), "{event}");
+    }
+    let own = of("certificate-issued");
+    let own = own.iter().find(|e| e["source"] == "private").unwrap();
+    assert!(own.get("account").is_none(), "{own}");
     let [failed] = of("validation-failed")[..] else {
         panic!("{events:?}")
     };
     assert_eq!(failed["domain"], "127.9.9.9");
     assert_eq!(failed["challenge"], "http-01");
+    assert_eq!(failed["account"], account);
     let [revoked] = of("certificate-revoked")[..] else {
         panic!("{events:?}")
     };
     assert_eq!(revoked["serial"], leaf.serial_hex());
     assert_eq!(revoked["reason"], "unspecified");
+    assert_eq!(revoked["client"], "127.0.0.1");
 }
 
 #[test]

@@ -10,12 +10,14 @@ use crate::cli::report::{CliError, Exit, Printer};
 use crate::cli::resolve::Context;
 use crate::clock::{Duration, Timestamp, rfc3339};
 use crate::identifier::{CertId, Identifier, quoted};
-use crate::pki::PublishedCrl;
 use crate::pki::ledger::{Entry, Filter, Ledger, Reason, Revoke, Role, serial_from_hex};
+use crate::pki::{PrivateCa, PublishedCrl};
 use crate::store::disk;
 
 /// Days until the next CRL is due, when a revocation makes one.
 const CRL_DAYS: i64 = 7;
+/// Certificates that are revoked in one go at most, so that nobody waits long behind it.
+const BATCH: usize = 500;
 
 pub(super) fn revoke(
     args: &RevokeArgs,
@@ -27,25 +29,57 @@ pub(super) fn revoke(
     let ledger = ca.authority().ledger()?;
     let now = context.now();
     let targets = find(&ledger, &args.target, now)?;
-    let mut lines = Vec::new();
-    for entry in &targets {
-        let outcome = ledger.revoke(&entry.serial, args.reason, now)?;
-        lines.push(Line::new(entry, outcome));
-    }
-    let published = ca.publish_crls(Duration::days(CRL_DAYS))?;
+    let done = each(&ca, &targets, args.reason, now)?;
     if args.json {
         printer.json(&serde_json::json!({
             "schema": "certmint.revoke/1",
-            "revoked": lines,
-            "crls": published.iter().map(|crl| &crl.path).collect::<Vec<_>>(),
+            "revoked": done.lines,
+            "crls": done.crls(),
         }));
         return Ok(Exit::Done);
     }
-    for line in &lines {
+    for line in &done.lines {
         printer.result(&line.text());
     }
-    print_crls(&published, printer);
+    print_crls(&done.published, printer);
     Ok(Exit::Done)
+}
+
+/// What was revoked, and the CRLs that tell of it.
+pub(super) struct Done {
+    pub(super) lines: Vec<Line>,
+    pub(super) published: Vec<PublishedCrl>,
+}
+
+impl Done {
+    pub(super) fn crls(&self) -> serde_json::Value {
+        let paths: Vec<_> = self.published.iter().map(|crl| &crl.path).collect();
+        serde_json::json!(paths)
+    }
+}
+
+/// Revokes each of these, and signs fresh CRLs: also when there is none, since those of
+/// before may not have got that far.
+pub(super) fn each(
+    ca: &PrivateCa,
+    targets: &[Entry],
+    reason: Reason,
+    now: Timestamp,
+) -> Result<Done, CliError> {
+    let ledger = ca.authority().ledger()?;
+    let mut lines = Vec::new();
+    for batch in targets.chunks(BATCH) {
+        let serials: Vec<_> = batch.iter().map(|entry| entry.serial.as_slice()).collect();
+        let outcomes = ledger.revoke_all(&serials, reason, now)?;
+        lines.extend(
+            batch
+                .iter()
+                .zip(outcomes)
+                .map(|(e, done)| Line::new(e, done)),
+        );
+    }
+    let published = ca.publish_crls(Duration::days(CRL_DAYS))?;
+    Ok(Done { lines, published })
 }
 
 /// What a person may mean: one serial number, or all valid certificates of an id
@@ -92,7 +126,7 @@ fn find(ledger: &Ledger, target: &str, now: Timestamp) -> Result<Vec<Entry>, Cli
 
 /// One certificate of `certmint.revoke/1`.
 #[derive(Serialize)]
-struct Line {
+pub(super) struct Line {
     serial: String,
     names: Vec<Identifier>,
     revoked_at: String,
@@ -115,7 +149,7 @@ impl Line {
         }
     }
 
-    fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         let names = crate::identifier::summary(&self.names);
         if self.already {
             return format!(
@@ -167,7 +201,7 @@ fn write_out(
     Ok(disk::replace(out, &bytes, READABLE)?)
 }
 
-fn print_crls(published: &[PublishedCrl], printer: &mut Printer) {
+pub(super) fn print_crls(published: &[PublishedCrl], printer: &mut Printer) {
     for crl in published {
         printer.result(&format!(
             "crl of {}  number {}  next due {}  {}\n",

@@ -268,7 +268,7 @@ async fn no_stranger_gets_a_certificate_or_changes_what_is_anothers() {
         assert_eq!(world.leaves(), leaves, "{who}");
     }
     assert!(asked > 5000, "{asked}");
-    let seen = world.seen.0.lock().unwrap();
+    let seen = world.seen.happened.lock().unwrap();
     let issued = seen.iter().filter(|words| words.starts_with("issued"));
     assert_eq!(issued.count(), 1, "the victim's own");
     assert!(
@@ -433,7 +433,7 @@ async fn what_is_not_asked_for_rightly_is_refused_with_the_right_status() {
         let reply = world.send(method, url, "", Vec::new()).await;
         assert_eq!(reply.status, StatusCode::METHOD_NOT_ALLOWED, "{url}");
         assert!(!reply.header("allow").is_empty());
-        let counted = world.seen.1.lock().unwrap().pop().unwrap();
+        let counted = world.seen.requests.lock().unwrap().pop().unwrap();
         assert!(counted.ends_with(" malformed"), "{counted}");
     }
     let body = client.key.jws(
@@ -632,7 +632,7 @@ async fn what_the_server_around_it_refuses_is_a_problem_as_well() {
         assert_eq!(reply.at("detail"), "it is so");
         let index = "<https://ca.test/directory>;rel=\"index\"";
         assert_eq!(reply.header("link"), index);
-        let counted = world.seen.1.lock().unwrap().pop().unwrap();
+        let counted = world.seen.requests.lock().unwrap().pop().unwrap();
         assert_eq!(counted, format!("refused {problem}"));
     }
     let unknown = world.service.refuse(StatusCode::BAD_REQUEST, "x", None);

@@ -30,7 +30,9 @@ async fn begun(client: &Client<'_>, name: &str) -> (OrderId, issuing::Job) {
     let service = &client.world.service;
     let order = service.state.begin_issuance(&id, &csr, start());
     let profile = service.profile(None).unwrap();
-    let job = service.job(order.unwrap(), profile).unwrap();
+    let order = order.unwrap();
+    let asker = Asker::forgotten(order.account.clone());
+    let job = service.job(order, profile, asker).unwrap();
     (id, job)
 }
 
@@ -95,7 +97,7 @@ async fn what_a_dead_directory_was_at_is_finished_by_the_server_once() {
         };
         assert_eq!(status(&server, &order), OrderStatus::Valid, "{at_start}");
         server.finish_interrupted();
-        let issued = seen.0.lock().unwrap();
+        let issued = seen.happened.lock().unwrap();
         let issued = issued.iter().filter(|words| words.starts_with("issued"));
         assert_eq!(issued.count(), 1, "{at_start}");
     }

@@ -65,8 +65,9 @@ async fn from_an_account_to_a_certificate_and_its_revocation() {
         .collect();
     assert_eq!(serials, [chain[0].serial()]);
     assert_eq!(
-        *world.seen.0.lock().unwrap(),
+        *world.seen.happened.lock().unwrap(),
         [
+            "registered",
             "validated dns-01 true",
             "validated dns-01 true",
             "issued a.home.test false",
@@ -184,7 +185,7 @@ async fn an_account_is_found_changed_rolled_over_and_closed() {
         (taken.status, taken.header("location")),
         (StatusCode::CONFLICT, &*other.kid)
     );
-    let counted = world.seen.1.lock().unwrap().pop().unwrap();
+    let counted = world.seen.requests.lock().unwrap().pop().unwrap();
     assert_eq!(counted, "key-change malformed");
     let new = TestKey::new(KeyType::P384);
     assert_eq!(client.post(&url, change(&new)).await.status, StatusCode::OK);

@@ -206,7 +206,7 @@ async fn a_policy_that_was_narrowed_holds_for_what_was_ordered_before() {
     }
 }
 
-fn bound(eab: &crate::directory::state::EabKey, url: &str, key: &TestKey) -> Value {
+pub(super) fn bound(eab: &crate::directory::state::EabKey, url: &str, key: &TestKey) -> Value {
     use aws_lc_rs::hmac;
     let header = json!({ "alg": "HS256", "kid": eab.kid, "url": url });
     let mac = hmac::Key::new(hmac::HMAC_SHA256, eab.key.expose());

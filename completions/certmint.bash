@@ -76,6 +76,9 @@ _certmint() {
             certmint__subcmd__acme__subcmd__account,show)
                 cmd="certmint__subcmd__acme__subcmd__account__subcmd__show"
                 ;;
+            certmint__subcmd__ca,account)
+                cmd="certmint__subcmd__ca__subcmd__account"
+                ;;
             certmint__subcmd__ca,backup)
                 cmd="certmint__subcmd__ca__subcmd__backup"
                 ;;
@@ -114,6 +117,12 @@ _certmint() {
                 ;;
             certmint__subcmd__ca,trust)
                 cmd="certmint__subcmd__ca__subcmd__trust"
+                ;;
+            certmint__subcmd__ca__subcmd__account,list)
+                cmd="certmint__subcmd__ca__subcmd__account__subcmd__list"
+                ;;
+            certmint__subcmd__ca__subcmd__account,revoke)
+                cmd="certmint__subcmd__ca__subcmd__account__subcmd__revoke"
                 ;;
             certmint__subcmd__ca__subcmd__eab,add)
                 cmd="certmint__subcmd__ca__subcmd__eab__subcmd__add"
@@ -602,12 +611,98 @@ _certmint() {
             return 0
             ;;
         certmint__subcmd__ca)
-            opts="-q -v -h -V --home --quiet --verbose --color --log-format --help --version init status issue sign list revoke crl rotate trust serve eab backup restore"
+            opts="-q -v -h -V --home --quiet --verbose --color --log-format --help --version init status issue sign list revoke crl rotate trust serve eab account backup restore"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --home)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                --log-format)
+                    COMPREPLY=($(compgen -W "text json" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        certmint__subcmd__ca__subcmd__account)
+            opts="-q -v -h -V --home --quiet --verbose --color --log-format --help --version list revoke"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --home)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                --log-format)
+                    COMPREPLY=($(compgen -W "text json" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        certmint__subcmd__ca__subcmd__account__subcmd__list)
+            opts="-q -v -h -V --all --json --home --quiet --verbose --color --log-format --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --home)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                --log-format)
+                    COMPREPLY=($(compgen -W "text json" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        certmint__subcmd__ca__subcmd__account__subcmd__revoke)
+            opts="-q -v -h -V --revoke-certificates --reason --json --passphrase-file --home --quiet --verbose --color --log-format --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --reason)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --passphrase-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --home)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -1144,7 +1239,7 @@ _certmint() {
             return 0
             ;;
         certmint__subcmd__ca__subcmd__serve)
-            opts="-q -v -h -V --https --http --passphrase-file --permit --permit-any --require-eab --days --public-url --publish-url --terms-of-service --website --caa-identity --http01-port --tls-alpn01-port --allow-loopback --dns-server --max-accounts-per-client --max-orders-per-account --max-open-orders --max-failures-per-name --max-certificates-per-name --max-validations --proxy-protocol-from --max-body --rate-limit --max-connections --max-connections-per-client --header-timeout --idle-timeout --stall-timeout --drain-timeout --handshake-timeout --hsts --client-auth --client-ca --crl --allow-fingerprint --admin --admin-socket --access-log --events --user --home --quiet --verbose --color --log-format --help --version"
+            opts="-q -v -h -V --https --http --passphrase-file --permit --permit-any --require-eab --days --public-url --publish-url --terms-of-service --website --caa-identity --http01-port --tls-alpn01-port --allow-loopback --dns-server --max-accounts-per-client --max-orders-per-account --max-orders-per-client --max-open-orders --max-failures-per-name --max-certificates-per-name --max-validations --proxy-protocol-from --max-body --rate-limit --max-connections --max-connections-per-client --header-timeout --idle-timeout --stall-timeout --drain-timeout --handshake-timeout --hsts --client-auth --client-ca --crl --allow-fingerprint --admin --admin-socket --access-log --events --user --home --quiet --verbose --color --log-format --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1207,6 +1302,10 @@ _certmint() {
                     return 0
                     ;;
                 --max-orders-per-account)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-orders-per-client)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

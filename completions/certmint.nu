@@ -414,6 +414,7 @@ module completions {
     --dns-server: string      # Name server to ask [default: the system's] [env: CERTMINT_CA_SERVE_DNS_SERVER]
     --max-accounts-per-client: string # New accounts of one client (an IPv4 address, an IPv6 /64) in an hour; more are answered with 429 [default: 100] [env: CERTMINT_CA_SERVE_MAX_ACCOUNTS_PER_CLIENT]
     --max-orders-per-account: string # New orders of one account in an hour [default: 1000] [env: CERTMINT_CA_SERVE_MAX_ORDERS_PER_ACCOUNT]
+    --max-orders-per-client: string # New orders of one client, whatever its accounts, in an hour [default: 10000] [env: CERTMINT_CA_SERVE_MAX_ORDERS_PER_CLIENT]
     --max-open-orders: string # Unfinished orders of one account [default: 300] [env: CERTMINT_CA_SERVE_MAX_OPEN_ORDERS]
     --max-failures-per-name: string # Failed validations of one account and name in an hour [default: 20] [env: CERTMINT_CA_SERVE_MAX_FAILURES_PER_NAME]
     --max-certificates-per-name: string # Certificates for one name in an hour [default: 100] [env: CERTMINT_CA_SERVE_MAX_CERTIFICATES_PER_NAME]
@@ -527,6 +528,70 @@ module completions {
     --help(-h)                # Print help (see more with '--help')
     --version(-V)             # Print version
     kid: string               # The key's id
+  ]
+
+  def "nu-complete certmint ca account color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  def "nu-complete certmint ca account log_format" [] {
+    [ "text" "json" ]
+  }
+
+  # Accounts of the ACME server: who has one, and who may have it no more
+  export extern "certmint ca account" [
+    --home: path              # State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]
+    --quiet(-q)               # Say only what went wrong [env: CERTMINT_QUIET]
+    --verbose(-v)             # Say more; twice for everything
+    --color: string@"nu-complete certmint ca account color" # When to use colour; NO_COLOR is honoured [env: CERTMINT_COLOR]
+    --log-format: string@"nu-complete certmint ca account log_format" # How messages of long-running commands look [env: CERTMINT_LOG_FORMAT]
+    --help(-h)                # Print help (see more with '--help')
+    --version(-V)             # Print version
+  ]
+
+  def "nu-complete certmint ca account list color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  def "nu-complete certmint ca account list log_format" [] {
+    [ "text" "json" ]
+  }
+
+  # List the accounts, oldest first
+  export extern "certmint ca account list" [
+    --all                     # Also those that were deactivated or revoked
+    --json                    # Print the list as JSON [env: CERTMINT_CA_ACCOUNT_LIST_JSON]
+    --home: path              # State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]
+    --quiet(-q)               # Say only what went wrong [env: CERTMINT_QUIET]
+    --verbose(-v)             # Say more; twice for everything
+    --color: string@"nu-complete certmint ca account list color" # When to use colour; NO_COLOR is honoured [env: CERTMINT_COLOR]
+    --log-format: string@"nu-complete certmint ca account list log_format" # How messages of long-running commands look [env: CERTMINT_LOG_FORMAT]
+    --help(-h)                # Print help (see more with '--help')
+    --version(-V)             # Print version
+  ]
+
+  def "nu-complete certmint ca account revoke color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  def "nu-complete certmint ca account revoke log_format" [] {
+    [ "text" "json" ]
+  }
+
+  # Shut an account out, for good: from now on each of its requests is refused
+  export extern "certmint ca account revoke" [
+    --revoke-certificates     # Revoke its certificates as well, and sign a fresh CRL
+    --reason: string          # Why its certificates are revoked (RFC 5280 §5.3.1): unspecified, keyCompromise, affiliationChanged, superseded, cessationOfOperation, privilegeWithdrawn [env: CERTMINT_CA_ACCOUNT_REVOKE_REASON]
+    --json                    # Print the result as JSON [env: CERTMINT_CA_ACCOUNT_REVOKE_JSON]
+    --passphrase-file: path   # Passphrase of the CA's intermediate key: FILE's first line; `-` is standard input, a descriptor is /dev/fd/N; asked for on a terminal when not given [env: CERTMINT_CA_ACCOUNT_REVOKE_PASSPHRASE_FILE]
+    --home: path              # State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]
+    --quiet(-q)               # Say only what went wrong [env: CERTMINT_QUIET]
+    --verbose(-v)             # Say more; twice for everything
+    --color: string@"nu-complete certmint ca account revoke color" # When to use colour; NO_COLOR is honoured [env: CERTMINT_COLOR]
+    --log-format: string@"nu-complete certmint ca account revoke log_format" # How messages of long-running commands look [env: CERTMINT_LOG_FORMAT]
+    --help(-h)                # Print help (see more with '--help')
+    --version(-V)             # Print version
+    id: string                # The account's id: the last part of its URL
   ]
 
   def "nu-complete certmint ca backup color" [] {

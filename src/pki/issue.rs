@@ -3,8 +3,10 @@
 //! The order is fixed: policy, rehearsal and lint, signature, path to the root,
 //! ledger, and only then is the certificate handed out.
 
-use std::path::Path;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use rustls::pki_types::{CertificateDer, ServerName, TrustAnchor, UnixTime};
 
@@ -220,7 +222,14 @@ impl PrivateCa {
     fn signer(&self) -> Arc<Signer> {
         let mut held = unpoisoned(&self.held);
         let paths = held.signer.authority.paths().clone();
-        match Shape::on_disk(&paths) {
+        // Before the look: what changes meanwhile is seen by the next.
+        let stamp = Stamp::of(&paths);
+        if stamp.is_some() && stamp == held.stamp {
+            return Arc::clone(&held.signer);
+        }
+        let looked = Shape::on_disk(&paths);
+        let stamp = stamp.filter(|_| looked.is_ok());
+        match looked {
             Ok(shape) if shape != held.seen => {
                 let opened = Authority::read(paths)
                     .and_then(|authority| Held::open(authority, self.passphrase.as_ref()));
@@ -236,6 +245,7 @@ impl PrivateCa {
             // When the directory cannot be read, there is nothing to follow.
             Ok(_) | Err(_) => {}
         }
+        held.stamp = stamp;
         Arc::clone(&held.signer)
     }
 }
@@ -289,12 +299,14 @@ struct Signer {
 struct Held {
     signer: Arc<Signer>,
     seen: Shape,
+    stamp: Option<Stamp>,
 }
 
 impl Held {
     fn open(authority: Authority, passphrase: Option<&Passphrase>) -> Result<Self, CaError> {
         Ok(Self {
             seen: Shape::of(&authority),
+            stamp: None,
             signer: Arc::new(Signer::unlock(authority, passphrase)?),
         })
     }
@@ -328,6 +340,32 @@ impl Shape {
             intermediates: names(&paths.intermediates(), 'I')?,
             config: CaConfig::from_json(&disk::read(&paths.config())?)?,
         })
+    }
+}
+
+/// Which files these are that a rotation touches, and when each was changed last: as long
+/// as that stays the same, nobody has to look into them.
+#[derive(Debug, PartialEq)]
+struct Stamp([(u64, u64, SystemTime); 3]);
+
+impl Stamp {
+    /// The kernel's clock ticks a few hundred times a second: what was changed in this
+    /// tick may change in it once more, and look the same.
+    const TICK: std::time::Duration = std::time::Duration::from_secs(1);
+
+    /// Nothing while it says nothing: just after a change, or when one cannot be looked at.
+    fn of(paths: &CaPaths) -> Option<Self> {
+        let stamp = |path: PathBuf| {
+            let found = std::fs::metadata(path).ok()?;
+            let changed = found.modified().ok()?;
+            let is_settled = changed.elapsed().is_ok_and(|since| since > Self::TICK);
+            is_settled.then(|| (found.dev(), found.ino(), changed))
+        };
+        Some(Self([
+            stamp(paths.roots())?,
+            stamp(paths.intermediates())?,
+            stamp(paths.config())?,
+        ]))
     }
 }
 
@@ -890,6 +928,39 @@ mod tests {
         assert!(expired.to_string().contains("I1 expired"), "{expired}");
         let expired = open(Duration::days(4000)).unwrap_err();
         assert!(expired.to_string().contains("R1 expired"), "{expired}");
+    }
+
+    #[test]
+    fn a_rotation_is_followed_also_when_nothing_had_changed_for_long() {
+        let dir = tempfile::tempdir().unwrap();
+        make(dir.path());
+        let ca = open(dir.path(), Duration::DAY);
+        let paths = CaPaths::new(dir.path());
+        let old = SystemTime::now() - std::time::Duration::from_secs(60);
+        let age = || {
+            for path in [paths.roots(), paths.intermediates(), paths.config()] {
+                let file = std::fs::File::open(path).unwrap();
+                file.set_modified(old).unwrap();
+            }
+        };
+        assert_eq!(Stamp::of(&paths), None, "it was made just now");
+        age();
+        assert_eq!(ca.authority().active().name, "I1");
+        assert!(unpoisoned(&ca.held).stamp.is_some());
+        let later = now() + Duration::DAY;
+        rotate_intermediate(dir.path(), &RotateIntermediate::default(), later).unwrap();
+        assert_eq!(ca.authority().active().name, "I2");
+        age();
+        assert_eq!(ca.authority().active().name, "I2");
+        // Another file is another file, whatever its date.
+        let text = std::fs::read(paths.config()).unwrap();
+        let mut config: serde_json::Value = serde_json::from_slice(&text).unwrap();
+        config["intermediate-days"] = 7.into();
+        let other = dir.path().join("other.json");
+        std::fs::write(&other, config.to_string()).unwrap();
+        std::fs::rename(&other, paths.config()).unwrap();
+        age();
+        assert_eq!(ca.authority().config().intermediate_days, 7);
     }
 
     #[test]

@@ -46,7 +46,7 @@ pub use paths::CaPaths;
 pub use policy::{Clamped, Refused, WeakKey};
 pub use publication::Publication;
 pub use request::request;
-pub use revocation::PublishedCrl;
+pub use revocation::{Published, PublishedCrl};
 pub use rotate::{
     IntermediateRotation, RootRotation, RotateIntermediate, RotateRoot, finish_root_rotation,
     rotate_intermediate, rotate_root,

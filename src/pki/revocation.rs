@@ -1,4 +1,7 @@
 //! Publishing revocation lists: one for each intermediate that still has valid leaves.
+//!
+//! Each stands by itself: the key of an old intermediate that cannot be opened any more
+//! keeps no revocation from the list of the one that issues.
 
 use std::path::{Path, PathBuf};
 
@@ -21,13 +24,22 @@ pub struct PublishedCrl {
     pub status: CrlStatus,
 }
 
+/// What became of the lists.
+#[derive(Debug, Default)]
+pub struct Published {
+    /// Those that were signed and written, of the oldest intermediate first.
+    pub lists: Vec<PublishedCrl>,
+    /// Why others were not.
+    pub failed: Vec<CaError>,
+}
+
 impl PrivateCa {
     /// Signs and writes a fresh list for every intermediate, oldest first, that has
     /// not expired and whose key is here. `life` is how long each is good for.
     ///
     /// An intermediate that was replaced goes on signing the list of what it issued;
-    /// its key opens with the same passphrase, or the list is an error.
-    pub fn publish_crls(&self, life: Duration) -> Result<Vec<PublishedCrl>, CaError> {
+    /// its key opens with the same passphrase, or that list is not signed.
+    pub fn publish_crls(&self, life: Duration) -> Published {
         let now = self.now();
         self.with_active_key(|authority, active| {
             let publish = |(intermediate, path): (&Intermediate, &Path)| {
@@ -41,7 +53,14 @@ impl PrivateCa {
                 let key = key_file::read(name, path, self.passphrase(), certificate)?;
                 self.publish_crl(authority, intermediate, &key, life)
             };
-            authority.crl_signers(now).map(publish).collect()
+            let mut published = Published::default();
+            for done in authority.crl_signers(now).map(publish) {
+                match done {
+                    Ok(list) => published.lists.push(list),
+                    Err(error) => published.failed.push(error),
+                }
+            }
+            published
         })
     }
 
@@ -74,7 +93,11 @@ impl PrivateCa {
 #[cfg(test)]
 #[expect(clippy::disallowed_methods, reason = "tests prepare files by hand")]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::clock::ManualClock;
+    use crate::key::Passphrase;
     use crate::pki::test_ca::{make, now, open};
     use crate::pki::{RotateIntermediate, rotate_intermediate};
     use crate::store::disk;
@@ -89,7 +112,12 @@ mod tests {
         let due = || ca.authority().crls_due_at(moment);
         assert_eq!(due(), Some(moment));
 
-        let first = ca.publish_crls(LIFE).unwrap();
+        let publish = |life| {
+            let published = ca.publish_crls(life);
+            assert!(published.failed.is_empty(), "{published:?}");
+            published.lists
+        };
+        let first = publish(LIFE);
         let [i1] = first.as_slice() else {
             panic!("{first:?}")
         };
@@ -103,12 +131,12 @@ mod tests {
 
         rotate_intermediate(dir.path(), &RotateIntermediate::default(), moment).unwrap();
         assert_eq!(due(), Some(moment), "I2 has none");
-        assert_eq!(ca.publish_crls(LIFE * 2).unwrap().len(), 2);
+        assert_eq!(publish(LIFE * 2).len(), 2);
         // The key that is open is not read again.
         let key = ca.authority().active().path.join("key.pem");
         let aside = dir.path().join("aside");
         std::fs::rename(&key, &aside).unwrap();
-        assert_eq!(ca.publish_crls(LIFE * 2).unwrap().len(), 2);
+        assert_eq!(publish(LIFE * 2).len(), 2);
         std::fs::rename(&aside, &key).unwrap();
         assert_eq!(due(), Some(half + LIFE / 2));
         disk::replace(&i1.path, b"damaged", 0o644).unwrap();
@@ -123,5 +151,29 @@ mod tests {
         assert_eq!(authority.crls_due_at(moment), Some(half + LIFE / 2));
         let later = authority.active().certificate.not_after();
         assert_eq!(authority.crls_due_at(later), None);
+    }
+
+    #[test]
+    fn a_key_that_does_not_open_keeps_only_its_own_list_from_being_signed() {
+        let dir = tempfile::tempdir().unwrap();
+        make(dir.path());
+        let passphrase = Passphrase::new("new".to_owned()).unwrap();
+        let rotation = RotateIntermediate {
+            passphrase: Some(passphrase.clone()),
+            ..Default::default()
+        };
+        rotate_intermediate(dir.path(), &rotation, now() + Duration::DAY).unwrap();
+        let i1 = Authority::open(dir.path()).unwrap();
+        let key = i1.intermediate("I1").unwrap().path.join("key.pem");
+        disk::replace(&key, b"damaged", 0o600).unwrap();
+        let clock = Arc::new(ManualClock::new(now() + Duration::DAY));
+        let ca = PrivateCa::open(dir.path(), Some(&passphrase), clock).unwrap();
+        let published = ca.publish_crls(Duration::WEEK);
+        let names: Vec<_> = published.lists.iter().map(|list| &list.issuer).collect();
+        assert_eq!(names, ["I2"]);
+        let [failed] = published.failed.as_slice() else {
+            panic!("{published:?}")
+        };
+        assert!(failed.to_string().contains("I1"), "{failed}");
     }
 }

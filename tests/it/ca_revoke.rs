@@ -1,5 +1,7 @@
 //! `certmint ca revoke` and `certmint ca crl`: what clients that look then do.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use crate::ca::{Ca, json, openssl};
@@ -79,6 +81,31 @@ fn openssl_refuses_what_was_revoked_by_name_serial_or_id_and_nothing_else() {
         "{}",
         again.stdout()
     );
+}
+
+#[test]
+fn an_old_key_that_does_not_open_hides_no_revocation_of_the_new_one() {
+    if tool("openssl").is_none() {
+        return;
+    }
+    let ca = Ca::new();
+    let _ = ca.ca(["rotate", "intermediate"]).run().success();
+    let dir = ca.issue(&["a.test"]);
+    let key = ca.state().join("ca/intermediate/I1/key.pem");
+    std::fs::set_permissions(&key, Permissions::from_mode(0o644)).unwrap();
+    let out = ca.ca(["revoke", "a.test"]).run().code(1);
+    assert!(out.stdout().contains("a.test  revoked"), "{}", out.stdout());
+    assert!(out.stdout().contains("crl of I2"), "{}", out.stdout());
+    assert!(out.stderr().contains("I1/key.pem"), "{}", out.stderr());
+    assert!(out.stderr().contains("chmod 600"), "{}", out.stderr());
+    let crl = ca.state().join("ca/crl/I2.crl.pem");
+    let verdict = checked(&ca, &dir, &crl);
+    assert!(verdict.stderr().contains("certificate revoked"));
+    // A copy is of the list of who issues, or there is none.
+    let out = ca.ca(["crl", "--out", "copy"]).run().code(1);
+    assert!(out.stderr().contains("I1/key.pem"), "{}", out.stderr());
+    let copy = std::fs::read_to_string(ca.path("copy")).unwrap();
+    assert_eq!(copy, std::fs::read_to_string(crl).unwrap());
 }
 
 #[test]

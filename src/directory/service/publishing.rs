@@ -1,7 +1,7 @@
 //! What is there over plain HTTP for everybody: the CRLs, and the certificates of those
 //! who issue.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use http::{Method, StatusCode};
@@ -24,6 +24,8 @@ const ISSUER: &str = "application/pkix-cert";
 pub(super) struct Lists {
     revoked: AtomicU64,
     published: Mutex<u64>,
+    /// One could not be signed while others were: it is tried again, but not each minute.
+    is_incomplete: AtomicBool,
 }
 
 impl Service {
@@ -51,18 +53,21 @@ impl Service {
     pub(super) fn refresh_lists(&self) {
         let now = self.clock.now();
         let due = self.ca.authority().crls_due_at(now);
-        if due.is_some_and(|due| due <= now) {
+        if due.is_some_and(|due| due <= now) || self.lists.is_incomplete.load(Ordering::SeqCst) {
             self.publish_lists();
         }
     }
 
+    /// Signs the CRLs; says whether there are fresh ones.
     fn publish_lists(&self) -> bool {
-        let signed = self.ca.publish_crls(LIFE);
-        if let Err(error) = &signed {
+        let published = self.ca.publish_crls(LIFE);
+        for error in &published.failed {
             let (hint, error) = (error.hint(), causes(error));
-            tracing::error!(error, hint, "no fresh CRL could be signed");
+            tracing::error!(error, hint, "a fresh CRL could not be signed");
         }
-        signed.is_ok()
+        let (some, all) = (!published.lists.is_empty(), published.failed.is_empty());
+        self.lists.is_incomplete.store(!all, Ordering::SeqCst);
+        some || all
     }
 
     /// What lies at a path of the plain address.

@@ -11,7 +11,7 @@ use std::ops::ControlFlow;
 use serde::Serialize;
 
 use super::open_ca;
-use super::revoke::{self, print_crls};
+use super::revoke;
 use crate::cli::args::{CaAccountCommand, CaAccountListArgs, CaAccountRevokeArgs};
 use crate::cli::report::{CliError, Exit, Printer};
 use crate::cli::resolve::Context;
@@ -216,12 +216,9 @@ fn revoke(
         printer.json(&json);
     } else {
         closed.tell(printer);
-        for line in &done.lines {
-            printer.result(&line.text());
-        }
-        print_crls(&done.published, printer);
+        done.tell(printer);
     }
-    Ok(Exit::Done)
+    revoke::end(done.published)
 }
 
 /// An account that may do nothing any more.

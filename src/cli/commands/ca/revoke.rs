@@ -11,7 +11,7 @@ use crate::cli::resolve::Context;
 use crate::clock::{Duration, Timestamp, rfc3339};
 use crate::identifier::{CertId, Identifier, quoted};
 use crate::pki::ledger::{Entry, Filter, Ledger, Reason, Revoke, Role, serial_from_hex};
-use crate::pki::{PrivateCa, PublishedCrl};
+use crate::pki::{PrivateCa, Published, PublishedCrl};
 use crate::store::disk;
 
 /// Days until the next CRL is due, when a revocation makes one.
@@ -36,25 +36,30 @@ pub(super) fn revoke(
             "revoked": done.lines,
             "crls": done.crls(),
         }));
-        return Ok(Exit::Done);
+    } else {
+        done.tell(printer);
     }
-    for line in &done.lines {
-        printer.result(&line.text());
-    }
-    print_crls(&done.published, printer);
-    Ok(Exit::Done)
+    end(done.published)
 }
 
 /// What was revoked, and the CRLs that tell of it.
 pub(super) struct Done {
     pub(super) lines: Vec<Line>,
-    pub(super) published: Vec<PublishedCrl>,
+    pub(super) published: Published,
 }
 
 impl Done {
     pub(super) fn crls(&self) -> serde_json::Value {
-        let paths: Vec<_> = self.published.iter().map(|crl| &crl.path).collect();
+        let lists = self.published.lists.iter();
+        let paths: Vec<_> = lists.map(|crl| &crl.path).collect();
         serde_json::json!(paths)
+    }
+
+    pub(super) fn tell(&self, printer: &mut Printer) {
+        for line in &self.lines {
+            printer.result(&line.text());
+        }
+        print_crls(&self.published.lists, printer);
     }
 }
 
@@ -78,8 +83,18 @@ pub(super) fn each(
                 .map(|(e, done)| Line::new(e, done)),
         );
     }
-    let published = ca.publish_crls(Duration::days(CRL_DAYS))?;
-    Ok(Done { lines, published })
+    Ok(Done {
+        lines,
+        published: ca.publish_crls(Duration::days(CRL_DAYS)),
+    })
+}
+
+/// How a command ends that has told of the lists: with the first that was not signed.
+pub(super) fn end(published: Published) -> Result<Exit, CliError> {
+    match published.failed.into_iter().next() {
+        None => Ok(Exit::Done),
+        Some(error) => Err(error.into()),
+    }
 }
 
 /// What a person may mean: one serial number, or all valid certificates of an id
@@ -171,13 +186,14 @@ pub(super) fn crl(
             .hint("name its file with `--out FILE`".to_owned()));
     }
     let ca = open_ca(context, &args.passphrase)?;
-    let published = ca.publish_crls(Duration::days(i64::from(args.days)))?;
-    let newest = published.last();
+    let published = ca.publish_crls(Duration::days(i64::from(args.days)));
+    let active = ca.authority().active().name.clone();
+    let newest = published.lists.iter().find(|crl| crl.issuer == active);
     match (&args.out, newest) {
         (Some(out), Some(crl)) => write_out(out, crl, args.der, printer)?,
-        _ => print_crls(&published, printer),
+        _ => print_crls(&published.lists, printer),
     }
-    Ok(Exit::Done)
+    end(published)
 }
 
 /// Copies the newest intermediate's list; those of older ones lie in `ca/crl`.
@@ -201,7 +217,7 @@ fn write_out(
     Ok(disk::replace(out, &bytes, READABLE)?)
 }
 
-pub(super) fn print_crls(published: &[PublishedCrl], printer: &mut Printer) {
+fn print_crls(published: &[PublishedCrl], printer: &mut Printer) {
     for crl in published {
         printer.result(&format!(
             "crl of {}  number {}  next due {}  {}\n",

@@ -13,7 +13,7 @@ use super::super::jws::Verified;
 use super::super::problem::Problem;
 use super::super::state::{
     Account, Authorization, AuthorizationId, AuthorizationStatus, Challenge, ChallengeId,
-    ChallengeStatus, Outcome, Started, Validation,
+    ChallengeStatus, Outcome, Started, StateError, Validation,
 };
 use super::super::validate::validate;
 use super::super::{Asker, Happening};
@@ -29,6 +29,10 @@ use crate::identifier::{Identifier, quoted};
 
 /// How long the answer to a client waits for what becomes of its challenge.
 pub(super) const PATIENCE: Wait = Wait::from_secs(4);
+/// How long it takes until what could not be written down is tried again.
+const AGAIN: Wait = Wait::from_secs(5);
+/// For a day: the authorization has run out then.
+const ATTEMPTS: u32 = 24 * 3600 / 5;
 
 /// The payload of an update.
 #[derive(Deserialize)]
@@ -217,20 +221,39 @@ impl Service {
             let turn = service.slots.turn(&ticket).await;
             let seen = service.validate(&wanted, &account).await;
             drop(turn);
+            let outcome = service.judge(&wanted, seen, &asker);
+            // A failure has been counted.
+            drop(trial);
+            let kept = service.keep(&wanted.challenge, &outcome).await;
             service.slots.leave(&ticket);
-            let kept = service
-                .blocking(move |service| {
-                    let kept = service.conclude(&wanted, seen, &asker);
-                    // When a failure has been counted.
-                    drop(trial);
-                    Ok(kept)
-                })
-                .await;
-            kept.unwrap_or_else(|problem| {
-                tracing::error!(%problem, "what became of a challenge could not be kept");
-                None
-            })
+            kept
         })
+    }
+
+    /// Writes down what was seen; where that cannot be done, once it can: nobody else looks
+    /// at a challenge that this process looks at.
+    async fn keep(self: &Arc<Self>, id: &ChallengeId, outcome: &Outcome) -> Option<Authorization> {
+        for attempt in 0..ATTEMPTS {
+            let (id, outcome) = (id.clone(), outcome.clone());
+            let write = move |service: &Arc<Self>| {
+                let now = service.clock.now();
+                Ok(service.state.finish_challenge(&id, &outcome, now))
+            };
+            // A panic has been told of.
+            let error = match self.blocking(write).await.ok()? {
+                Ok(authorization) => return Some(authorization),
+                Err(error) => error,
+            };
+            if attempt == 0 {
+                let error = causes(&error);
+                tracing::error!(error, "what became of a challenge could not be kept");
+            }
+            if !matches!(error, StateError::Ledger(_)) {
+                return None;
+            }
+            tokio::time::sleep(AGAIN).await;
+        }
+        None
     }
 
     /// Whether the account controls the name, and its domain lets us issue.
@@ -245,12 +268,8 @@ impl Service {
         caa::permits(network, &self.settings.caa_identities, &asked).await
     }
 
-    fn conclude(
-        &self,
-        wanted: &Validation,
-        seen: Result<(), Problem>,
-        asker: &Asker,
-    ) -> Option<Authorization> {
+    /// What follows from what was seen; a failure is counted.
+    fn judge(&self, wanted: &Validation, seen: Result<(), Problem>, asker: &Asker) -> Outcome {
         let now = self.clock.now();
         self.observer.saw(&Happening::Validated {
             kind: wanted.kind,
@@ -258,7 +277,7 @@ impl Service {
             problem: seen.as_ref().err().map(Problem::detail),
             asker,
         });
-        let outcome = match seen {
+        match seen {
             Ok(()) => Outcome::Right {
                 valid_until: now + AUTHORIZATION_LIFE,
             },
@@ -267,15 +286,7 @@ impl Service {
                     .failed(&wanted.account, &wanted.identifier, now);
                 Outcome::Wrong(told_about(problem, &wanted.identifier))
             }
-        };
-        let kept = self
-            .state
-            .finish_challenge(&wanted.challenge, &outcome, now);
-        kept.inspect_err(|error| {
-            let error = causes(error);
-            tracing::error!(challenge = %wanted.challenge, error, "what became of a challenge could not be kept");
-        })
-        .ok()
+        }
     }
 }
 

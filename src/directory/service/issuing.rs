@@ -49,6 +49,8 @@ struct Signed {
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     waiting: Mutex<Vec<Signed>>,
+    /// Orders that get no certificate, which could not be written down so far.
+    unended: Mutex<Vec<(About, Problem)>>,
     recording: Mutex<()>,
 }
 
@@ -114,15 +116,24 @@ impl Service {
                 certificate,
                 done,
             }),
-            Err(error) => {
-                self.failed(&about, &refused(&error));
-            }
+            Err(error) => self.end(vec![(about, refused(&error))]),
         }
         told
     }
 
-    /// Records all that is signed. Blocks on the disk.
+    /// Ends orders that get no certificate, or keeps them for [`Self::record_all`].
+    fn end(&self, orders: Vec<(About, Problem)>) {
+        let unended = orders
+            .into_iter()
+            .filter(|(about, problem)| !self.failed(about, problem));
+        let unended: Vec<_> = unended.collect();
+        lock(&self.queue.unended).extend(unended);
+    }
+
+    /// Records all that is signed, and ends what could not be ended. Blocks on the disk.
     pub(super) fn record_all(&self) {
+        let unended = std::mem::take(&mut *lock(&self.queue.unended));
+        self.end(unended);
         while self.record_some() {}
     }
 

@@ -4,6 +4,7 @@
 mod abuse;
 mod accounts;
 mod beside;
+mod database;
 mod life;
 mod policy;
 

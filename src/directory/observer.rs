@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 use std::net::IpAddr;
 
-use super::problem::ProblemType;
+use super::problem::Problem;
 use super::state::{Account, AccountId};
 use crate::bundle::Certificate;
 use crate::challenge::ChallengeKind;
@@ -57,8 +57,10 @@ pub enum Happening<'a> {
     Request {
         /// What was asked for, such as `new-order`: one of a fixed list.
         endpoint: &'static str,
+        /// From where; not known of what the server around the directory refused.
+        client: Option<IpAddr>,
         /// Why not, if it was refused.
-        problem: Option<ProblemType>,
+        problem: Option<&'a Problem>,
     },
     /// Somebody has an account from now on.
     Registered {

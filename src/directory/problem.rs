@@ -13,6 +13,8 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use serde::{Deserialize, Serialize};
 
 use super::asked::AskedIdentifier;
+use crate::clock;
+use crate::finding::words::span;
 use crate::identifier::quoted_within;
 
 /// What a problem document is sent as.
@@ -283,8 +285,12 @@ impl Problem {
         problem
     }
 
-    /// Too much of something; worth another try after `retry_after`.
+    /// Too much of something; worth another try after `retry_after`, which is said in words
+    /// as well: people see those alone.
     pub fn rate_limited(detail: impl AsRef<str>, retry_after: Duration) -> Self {
+        let seconds = i64::try_from(whole_seconds(retry_after)).unwrap_or(i64::MAX);
+        let when = span(clock::Duration::seconds(seconds));
+        let detail = format!("{}: try again in {when}", detail.as_ref());
         Self::new(ProblemType::RateLimited, detail).with_retry_after(retry_after)
     }
 
@@ -391,12 +397,16 @@ impl Problem {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some(after) = self.0.retry_after {
-            // Rounded up, so that the next try is not a moment too early.
-            let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
-            headers.insert(RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+            headers.insert(RETRY_AFTER, HeaderValue::from(whole_seconds(after)));
         }
         response
     }
+}
+
+/// At least one, and rounded up, so that the next try is not a moment too early.
+fn whole_seconds(after: Duration) -> u64 {
+    let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
+    seconds.max(1)
 }
 
 impl Subproblem {
@@ -515,9 +525,14 @@ mod tests {
 
     #[test]
     fn an_answer_has_the_media_type_and_retry_after_in_whole_seconds() {
-        for (after, want) in [(0, "1"), (1_500, "2"), (60_000, "60")] {
-            let answer =
-                Problem::rate_limited("slow", Duration::from_millis(after)).into_response();
+        for (after, want, words) in [
+            (0, "1", "slow: try again in 1s"),
+            (1_500, "2", "slow: try again in 2s"),
+            (90_000, "90", "slow: try again in 1m 30s"),
+        ] {
+            let problem = Problem::rate_limited("slow", Duration::from_millis(after));
+            assert_eq!(problem.detail(), words);
+            let answer = problem.into_response();
             assert_eq!(answer.status(), StatusCode::TOO_MANY_REQUESTS);
             assert_eq!(answer.headers()[RETRY_AFTER], want);
             assert_eq!(answer.headers()[CONTENT_TYPE], "application/problem+json");

@@ -223,10 +223,15 @@ impl Service {
         };
         let problem = match &answered {
             Ok(answer) => answer.problem(),
-            Err(problem) => Some(problem.kind()),
+            Err(problem) => Some(problem),
         };
-        tracing::debug!(endpoint, %from, problem = problem.map(ProblemType::as_str), "answered");
-        self.observer.saw(&Happening::Request { endpoint, problem });
+        let kind = problem.map(|problem| problem.kind().as_str());
+        tracing::debug!(endpoint, %from, problem = kind, "answered");
+        self.observer.saw(&Happening::Request {
+            endpoint,
+            client: Some(from),
+            problem,
+        });
         let nonce = self.nonces.issue(self.clock.now());
         let answer = answered.unwrap_or_else(|problem| self.explained(problem));
         answer.finish(&nonce, index.as_deref())
@@ -245,9 +250,12 @@ impl Service {
             StatusCode::TOO_MANY_REQUESTS => ProblemType::RateLimited,
             _ => ProblemType::Malformed,
         };
-        let problem = Some(kind);
-        let endpoint = "refused";
-        self.observer.saw(&Happening::Request { endpoint, problem });
+        let problem = Problem::new(kind, reason).with_status(status);
+        self.observer.saw(&Happening::Request {
+            endpoint: "refused",
+            client: None,
+            problem: Some(&problem),
+        });
         let mut request = Request::new(());
         if let Some(host) = host.and_then(|host| HeaderValue::from_str(host.as_str()).ok()) {
             request.headers_mut().insert(HOST, host);
@@ -255,7 +263,6 @@ impl Service {
         let (head, ()) = request.into_parts();
         let urls = Urls::of(&head, self.settings.public_url.as_ref()).ok();
         let nonce = self.nonces.issue(self.clock.now());
-        let problem = Problem::new(kind, reason).with_status(status);
         Answer::from(problem).finish(&nonce, urls.map(|urls| urls.at("directory")).as_deref())
     }
 

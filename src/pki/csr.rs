@@ -66,6 +66,9 @@ pub enum CsrNames {
     /// The request's alternative names, each checked; its common name must be one
     /// of them.
     Requested,
+    /// The same, and its common name is one more when it is a DNS name that is not among
+    /// them: ACME lets names stand in either place (RFC 8555 §7.4).
+    RequestedOrCommon,
     /// These, whatever the request says.
     Given(Vec<Identifier>),
 }
@@ -86,16 +89,16 @@ pub struct SignedCsr {
 pub struct ForeignCsr {
     /// The request in DER, as it was made.
     pub der: Vec<u8>,
-    /// Its alternative names, each checked; its common name is one of them.
+    /// Its names, each checked.
     pub names: Vec<Identifier>,
     /// Its public key, a DER SubjectPublicKeyInfo.
     pub spki: Vec<u8>,
 }
 
-/// Reads a request, DER or PEM, that another CA is to answer: it is signed by its own
-/// key and holds nothing that this CA would refuse.
-pub fn read_request(input: &[u8]) -> Result<ForeignCsr, CaError> {
-    let checked = check(input, &CsrNames::Requested)?;
+/// Reads a request, DER or PEM, that another CA is to answer, or this one later: it is
+/// signed by its own key and holds nothing that this CA would refuse.
+pub fn read_request(input: &[u8], names: &CsrNames) -> Result<ForeignCsr, CaError> {
+    let checked = check(input, names)?;
     let der = decode(input)?;
     let (_, request) =
         X509CertificationRequest::from_der(&der).map_err(|e| CsrError::Malformed(e.to_string()))?;
@@ -140,6 +143,12 @@ pub(super) fn check(input: &[u8], names: &CsrNames) -> Result<Checked, CaError> 
     let names = match names {
         CsrNames::Requested => {
             let names = read_names(alternative)?;
+            check_subject(info, &names, &mut notes)?;
+            names
+        }
+        CsrNames::RequestedOrCommon => {
+            let mut names = read_names(alternative)?;
+            names.extend(common_dns_name(info));
             check_subject(info, &names, &mut notes)?;
             names
         }
@@ -348,6 +357,13 @@ fn read_name(name: &GeneralName<'_>) -> Result<Identifier, CsrError> {
     } else {
         Err(CsrError::WrongKind(parsed))
     }
+}
+
+/// The first common name, if it is a DNS name, as X.509 writes it.
+fn common_dns_name(info: &X509CertificationRequestInfo<'_>) -> Option<Identifier> {
+    let text = info.subject.iter_common_name().next()?.as_str().ok()?;
+    let name = text.is_ascii().then(|| Identifier::parse(text).ok())??;
+    matches!(name, Identifier::Dns(_) | Identifier::Wildcard(_)).then_some(name)
 }
 
 /// Refuses names hidden in the subject; notes what else stands there.

@@ -181,7 +181,7 @@ impl PrivateCa {
                 };
                 policy::authorize(&wanted, &limits)?;
             }
-            CsrNames::Requested => {
+            CsrNames::Requested | CsrNames::RequestedOrCommon => {
                 policy::check_dates(&request.dates(), &limits)?;
             }
         }

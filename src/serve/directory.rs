@@ -5,6 +5,7 @@ use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::uri::Authority;
 use http::{Request, Response, StatusCode};
@@ -14,13 +15,17 @@ use tokio_util::sync::CancellationToken;
 use super::{PrivateDirectory, ServeError, pool, private};
 use crate::bundle::Certificate;
 use crate::certificates::CertificateTable;
-use crate::clock::Clock;
+use crate::clock::{Clock, Throttle};
 use crate::directory::jws::MAX_BODY;
-use crate::directory::problem::ProblemType;
+use crate::directory::problem::{Problem, ProblemType};
 use crate::directory::validate::SystemNetwork;
 use crate::directory::{Asker, Happening, Observer, Service, Surroundings};
 use crate::event::{self, Event, Facts, Issued};
+use crate::identifier::summary;
 use crate::server::{Application, Telemetry};
+
+/// Refusals are told once in this time at most, with how many there were.
+const SAY_AGAIN: Duration = Duration::from_secs(1);
 
 /// A directory that can answer.
 pub(super) struct Prepared {
@@ -41,7 +46,7 @@ pub(super) fn prepare(plan: PrivateDirectory, means: &pool::Means) -> Result<Pre
         passphrase: leaf.passphrase.clone(),
         clock: Arc::clone(&means.clock),
         network: Arc::new(SystemNetwork::new(resolver).reach_local(local)),
-        observer: Arc::new(means.telemetry.clone()),
+        observer: Arc::new(Reporter::new(means.telemetry.clone())),
     };
     // Opened first: whoever finds that another runs it touches nothing.
     let service = Service::open((*settings).clone(), surroundings)?;
@@ -118,22 +123,67 @@ impl Application for Plain {
     }
 }
 
-impl Observer for Telemetry {
+/// Tells the log, the events and the metrics.
+#[derive(Debug)]
+struct Reporter {
+    telemetry: Telemetry,
+    refusals: Throttle,
+}
+
+impl Reporter {
+    fn new(telemetry: Telemetry) -> Self {
+        Self {
+            telemetry,
+            refusals: Throttle::new(SAY_AGAIN),
+        }
+    }
+
+    /// What an operator wants to know of a client that does not get what it wants; what
+    /// clients get wrong and do better at once is left out.
+    fn say_refused(&self, endpoint: &str, client: Option<IpAddr>, problem: &Problem) {
+        use ProblemType::{BadNonce, Malformed, OrderNotReady, ServerInternal};
+        if matches!(
+            problem.kind(),
+            BadNonce | Malformed | OrderNotReady | ServerInternal
+        ) {
+            return;
+        }
+        if let Some(held_back) = self.refusals.admit() {
+            let client = client.map(tracing::field::display);
+            let held_back = Some(held_back).filter(|&count| count > 0);
+            tracing::info!(client, endpoint, held_back, "refused: {problem}");
+        }
+    }
+}
+
+impl Observer for Reporter {
     fn saw(&self, happening: &Happening<'_>) {
+        say(happening);
+        let telemetry = &self.telemetry;
         match *happening {
-            Happening::Request { endpoint, problem } => {
-                self.directory_request(endpoint, problem.map(ProblemType::as_str));
+            Happening::Request {
+                endpoint,
+                client,
+                problem,
+            } => {
+                let kind = problem.map(|problem| problem.kind().as_str());
+                telemetry.directory_request(endpoint, kind);
+                if let Some(problem) = problem {
+                    self.say_refused(endpoint, client, problem);
+                }
             }
-            Happening::Registered { asker } => self.emit(&Event::AccountRegistered(told(asker))),
+            Happening::Registered { asker } => {
+                telemetry.emit(&Event::AccountRegistered(told(asker)))
+            }
             Happening::Validated {
                 kind,
                 identifier,
                 problem,
                 asker,
             } => {
-                self.directory_validation(kind.as_str(), problem.is_none());
+                telemetry.directory_validation(kind.as_str(), problem.is_none());
                 if let Some(problem) = problem {
-                    self.emit(&Event::ValidationFailed {
+                    telemetry.emit(&Event::ValidationFailed {
                         domain: identifier.to_string(),
                         challenge: kind.as_str(),
                         error: problem.to_owned(),
@@ -145,7 +195,7 @@ impl Observer for Telemetry {
                 certificate,
                 is_renewal,
                 asker,
-            } => self.emit(&Event::issued(Issued {
+            } => telemetry.emit(&Event::issued(Issued {
                 certificate: facts(certificate),
                 source: event::DIRECTORY.to_owned(),
                 is_renewal,
@@ -158,7 +208,7 @@ impl Observer for Telemetry {
                 asker,
             } => {
                 let first = names.first().map(ToString::to_string).unwrap_or_default();
-                self.emit(&Event::CertificateFailed {
+                telemetry.emit(&Event::CertificateFailed {
                     id: first.clone(),
                     domain: first,
                     source: event::DIRECTORY.to_owned(),
@@ -172,11 +222,61 @@ impl Observer for Telemetry {
                 certificate,
                 reason,
                 asker,
-            } => self.emit(&Event::CertificateRevoked {
+            } => telemetry.emit(&Event::CertificateRevoked {
                 certificate: facts(certificate),
                 reason,
                 asker: told(asker),
             }),
+        }
+    }
+}
+
+/// A line for each thing that happened to a certificate or an account.
+fn say(happening: &Happening<'_>) {
+    macro_rules! line {
+        ($level:ident, $asker:expr, $($words:tt)*) => {{
+            let account = $asker.account.as_ref().map(tracing::field::display);
+            let client = $asker.client.map(tracing::field::display);
+            tracing::$level!(account, client, $($words)*)
+        }};
+    }
+    match *happening {
+        Happening::Request { .. } => {}
+        Happening::Registered { asker } => line!(info, asker, "a new account"),
+        Happening::Validated { problem: None, .. } => {}
+        Happening::Validated {
+            kind,
+            identifier,
+            problem: Some(problem),
+            asker,
+        } => line!(warn, asker, "{kind} of {identifier} failed: {problem}"),
+        Happening::Issued {
+            certificate, asker, ..
+        } => {
+            let (serial, names) = (certificate.serial_hex(), summary(certificate.names()));
+            line!(info, asker, serial, "issued a certificate for {names}");
+        }
+        Happening::Failed {
+            names,
+            problem,
+            asker,
+            ..
+        } => {
+            let names = summary(names);
+            line!(warn, asker, "no certificate for {names}: {problem}");
+        }
+        Happening::Revoked {
+            certificate,
+            reason,
+            asker,
+        } => {
+            let (serial, names) = (certificate.serial_hex(), summary(certificate.names()));
+            line!(
+                info,
+                asker,
+                serial,
+                "revoked the certificate of {names} ({reason})"
+            );
         }
     }
 }

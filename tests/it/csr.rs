@@ -995,6 +995,49 @@ fn one_pem_block_that_is_a_request_and_nothing_else_is_read() {
 }
 
 #[test]
+fn where_acme_allows_it_a_common_name_is_a_name() {
+    if tool("openssl").is_none() {
+        return;
+    }
+    let bench = Bench::new();
+    let other = "subjectAltName = DNS:a.home.arpa";
+    let www = "subjectAltName = DNS:www.home.arpa";
+    for (subject, extensions, outcome) in [
+        ("CN = www.home.arpa", "", Issued(WWW)),
+        ("CN = WWW.home.arpa", www, Issued(WWW)),
+        (
+            "CN = www.home.arpa",
+            other,
+            Issued(&["a.home.arpa", "www.home.arpa"]),
+        ),
+        ("CN = *.home.arpa", "", Issued(&["*.home.arpa"])),
+        ("CN = www.evil.test", "", Refused("outside")),
+        ("CN = www.evil.test", www, Refused("outside")),
+        ("CN = Printer 7", "", Refused("only name")),
+        ("CN = Printer 7", www, Refused("not among")),
+        // Addresses stand among the alternative names alone (RFC 8738 §3).
+        ("CN = 10.0.0.1", "", Refused("only name")),
+        ("CN = b@home.arpa", www, Refused("not among")),
+        (
+            "0.CN = www.home.arpa\n1.CN = b.home.arpa",
+            "",
+            Refused("two common names"),
+        ),
+    ] {
+        let what = format!("{subject} {extensions}");
+        let csr = bench.openssl("p256.pem", subject, extensions, &[]);
+        match (bench.sign(&csr, CsrNames::RequestedOrCommon), outcome) {
+            (Ok(signed), Issued(names)) => bench.hold(&what, &csr, &signed, names),
+            (Err(error), Refused(reason)) => {
+                let told = told(&error);
+                assert!(told.contains(reason), "{what}: {told}");
+            }
+            (result, _) => panic!("{what}: {result:?}"),
+        }
+    }
+}
+
+#[test]
 fn names_given_by_the_operator_replace_those_in_the_request() {
     if tool("openssl").is_none() {
         return;

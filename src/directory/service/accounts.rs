@@ -24,14 +24,13 @@ const MAX_CONTACT: usize = 320;
 /// Orders in one page of an account's list.
 const PAGE: u32 = 100;
 
-/// The payload of newAccount.
+/// The payload of newAccount. Some clients say `null` where they say nothing.
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-#[derive(Default)]
+#[serde(rename_all = "camelCase")]
 struct Wanted {
-    contact: Vec<String>,
-    terms_of_service_agreed: bool,
-    only_return_existing: bool,
+    contact: Option<Vec<String>>,
+    terms_of_service_agreed: Option<bool>,
+    only_return_existing: Option<bool>,
     external_account_binding: Option<Flattened>,
 }
 
@@ -80,18 +79,20 @@ impl Service {
         if let Some(account) = self.state.account_by_key(&request.key().thumbprint())? {
             return existing(&account, urls);
         }
-        if wanted.only_return_existing {
+        if wanted.only_return_existing == Some(true) {
             let detail = "no account has this key";
             return Err(Problem::new(ProblemType::AccountDoesNotExist, detail));
         }
-        check_contacts(&wanted.contact)?;
-        self.check_terms(wanted.terms_of_service_agreed)?;
+        let contacts = wanted.contact.unwrap_or_default();
+        let terms_agreed = wanted.terms_of_service_agreed == Some(true);
+        check_contacts(&contacts)?;
+        self.check_terms(terms_agreed)?;
         let kid = self.bound_to(wanted.external_account_binding.as_ref(), request)?;
         self.limiter.account(from, self.clock.now())?;
         let new = NewAccount {
             key: request.key(),
-            contacts: &wanted.contact,
-            terms_agreed: wanted.terms_of_service_agreed,
+            contacts: &contacts,
+            terms_agreed,
             eab_kid: kid.as_deref(),
         };
         match self.state.register(&new, self.clock.now())? {
@@ -208,7 +209,7 @@ impl Service {
         match self.state.change_key(&account.id, &old, change.new_key())? {
             KeyChanged::Done(account) => Ok(shown(&account, urls)),
             KeyChanged::Taken(other) => {
-                let detail = "another account has this key";
+                let detail = "an account has this key already";
                 let problem = Problem::malformed(detail).with_status(StatusCode::CONFLICT);
                 Ok(Answer::from(problem).location(&urls.account(&other)))
             }

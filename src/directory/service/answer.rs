@@ -9,7 +9,7 @@ use http::{Response, StatusCode};
 use hyper::body::Bytes;
 use serde::Serialize;
 
-use super::super::problem::{Problem, ProblemType};
+use super::super::problem::Problem;
 
 const REPLAY_NONCE: HeaderName = HeaderName::from_static("replay-nonce");
 
@@ -77,8 +77,8 @@ impl Answer {
     }
 
     /// What it says was wrong, if anything.
-    pub(super) fn problem(&self) -> Option<ProblemType> {
-        self.0.extensions().get().copied()
+    pub(super) fn problem(&self) -> Option<&Problem> {
+        self.0.extensions().get()
     }
 
     /// The answer with what every one carries: a nonce, and the way back.
@@ -104,9 +104,8 @@ impl Answer {
 
 impl From<Problem> for Answer {
     fn from(problem: Problem) -> Self {
-        let kind = problem.kind();
-        let mut response = problem.into_response().map(Bytes::from);
-        response.extensions_mut().insert(kind);
+        let mut response = problem.clone().into_response().map(Bytes::from);
+        response.extensions_mut().insert(problem);
         Self(response)
     }
 }

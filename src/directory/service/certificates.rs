@@ -32,7 +32,7 @@ const WINDOW_PART: i32 = 24;
 #[derive(Deserialize)]
 struct Wanted {
     certificate: String,
-    reason: Option<u8>,
+    reason: Option<i64>,
 }
 
 #[derive(Serialize)]
@@ -211,9 +211,9 @@ fn parsed(entry: &Entry) -> Result<Certificate, Problem> {
 }
 
 /// RFC 8555 §7.6: the reasons that a subscriber may give.
-fn reason(code: Option<u8>) -> Result<Reason, Problem> {
-    let reason = Reason::from_code(code.unwrap_or_default());
-    reason
+fn reason(code: Option<i64>) -> Result<Reason, Problem> {
+    let code = u8::try_from(code.unwrap_or_default()).ok();
+    code.and_then(Reason::from_code)
         .filter(|reason| *reason != Reason::CaCompromise)
         .ok_or_else(|| {
             let detail = "the reason for revocation is one of 0, 1, 3, 4, 5 and 9";

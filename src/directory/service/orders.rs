@@ -219,19 +219,19 @@ impl Service {
                 format!("no certificate is issued for `{name}`: {why}"),
             )
         };
-        let within = |permitted: &NameConstraints| {
+        let within = |permitted: &NameConstraints, who: &str| {
             let checked = permitted.check(name);
-            checked.map_err(|error| reject(&error.to_string()))
+            checked.map_err(|_| reject(&format!("{who} is for `{permitted}`")))
         };
-        within(constraints)?;
+        within(constraints, "this CA")?;
         let own = eab.map(|key| &key.names).filter(|own| !own.is_unlimited());
         match (own, &self.settings.permit) {
-            (Some(own), _) => within(own)?,
+            (Some(own), _) => within(own, "the external account key")?,
             (None, Permit::Any) => {}
             (None, Permit::Within(permitted)) if permitted.is_unlimited() => {
                 return Err(reject("nothing is permitted to this account"));
             }
-            (None, Permit::Within(permitted)) => within(permitted)?,
+            (None, Permit::Within(permitted)) => within(permitted, "this directory")?,
             (None, Permit::Exactly(names)) if names.contains(name) => {}
             (None, Permit::Exactly(_)) => return Err(reject("it is not one of the names listed")),
         }
@@ -377,7 +377,8 @@ impl Service {
         let mut ordered = self.permitted(&order.identifiers, self.binding(account)?.as_ref())?;
         let profile = self.profile(order.profile.as_deref())?;
         let csr = decoded(&payload.csr).ok_or_else(|| bad_csr("the `csr` is not base64url"))?;
-        let read = read_request(&csr).map_err(|error| refused(&error))?;
+        let read = read_request(&csr, &CsrNames::RequestedOrCommon);
+        let read = read.map_err(|error| refused(&error))?;
         let mut asked = read.names;
         asked.sort();
         asked.dedup();

@@ -111,8 +111,10 @@ struct Seen {
 impl Observer for Seen {
     fn saw(&self, happening: &Happening<'_>) {
         let (words, asker) = match happening {
-            Happening::Request { endpoint, problem } => {
-                let problem = problem.map_or("none", ProblemType::as_str);
+            Happening::Request {
+                endpoint, problem, ..
+            } => {
+                let problem = problem.map_or("none", |problem| problem.kind().as_str());
                 let words = format!("{endpoint} {problem}");
                 self.requests.lock().unwrap().push(words);
                 return;

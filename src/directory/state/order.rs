@@ -195,7 +195,7 @@ impl State {
     }
 
     /// Up to `limit` orders of an account that are not invalid, oldest first, from the
-    /// one after `after` on.
+    /// one after `after` on, which must still be there.
     pub fn orders_of(
         &self,
         account: &AccountId,
@@ -205,12 +205,8 @@ impl State {
     ) -> Result<Vec<OrderId>, StateError> {
         self.read(|db| {
             let number = account::number(db, account)?;
-            let params = params![
-                number,
-                after.map(OrderId::as_str),
-                now.unix_timestamp(),
-                limit
-            ];
+            let after = after.map(|id| position(db, id)).transpose()?.unwrap_or(-1);
+            let params = params![number, after, now.unix_timestamp(), limit];
             rows(&mut db.prepare_cached(ORDERS_OF)?, params, |row| {
                 order_id_at(row, "id")
             })
@@ -292,6 +288,13 @@ impl State {
             }
         }
     }
+}
+
+/// Where an order stands among all.
+fn position(db: &Connection, id: &OrderId) -> Result<i64, StateError> {
+    let mut statement = db.prepare_cached("SELECT number FROM acme_orders WHERE id = ?1")?;
+    let found = rows(&mut statement, [id.as_str()], |row| Ok(row.get(0)?))?;
+    found.first().copied().ok_or(StateError::NotFound("order"))
 }
 
 /// What `id` is to the orders around it, once its time is looked at.
@@ -458,7 +461,7 @@ const ORDER: &str = "SELECT o.*, a.id AS account_id FROM acme_orders o
     JOIN acme_accounts a ON a.number = o.account";
 
 pub(super) const ORDERS_OF: &str = "SELECT id FROM acme_orders WHERE account = ?1
-    AND number > coalesce((SELECT number FROM acme_orders WHERE id = ?2), -1)
+    AND number > ?2
     AND status <> 'invalid' AND (status IN ('processing', 'valid') OR expires_at > ?3)
     ORDER BY number LIMIT ?4";
 

@@ -974,7 +974,7 @@ fn past_orders_do_not_slow_a_new_one() {
     let runner = 1;
     let queries: [(&str, Vec<&dyn rusqlite::ToSql>); 10] = [
         (order::OPEN_ORDERS, vec![&account, &at]),
-        (order::ORDERS_OF, vec![&account, &None::<String>, &at, &10]),
+        (order::ORDERS_OF, vec![&account, &-1, &at, &10]),
         (order::AUTHORIZED, vec![&account, &"n7.test", &at]),
         (runner::LEFT, vec![]),
         (runner::AT_WORK, vec![&runner]),

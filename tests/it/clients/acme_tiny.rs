@@ -21,10 +21,13 @@ impl Client for AcmeTiny<'_> {
     fn obtain(&mut self, names: &[&str]) -> Held {
         let lab = self.lab;
         let (key, csr) = (lab.path("tiny.key"), lab.path("tiny.csr"));
-        let names: Vec<String> = names.iter().map(|name| format!("DNS:{name}")).collect();
-        let names = format!("subjectAltName={}", names.join(","));
+        // As its manual does: a name in the subject alone, and others beside it.
+        let (first, others) = names.split_first().unwrap();
+        let subject = format!("/CN={first}");
+        let others: Vec<String> = others.iter().map(|name| format!("DNS:{name}")).collect();
+        let others = format!("subjectAltName={}", others.join(","));
         let new = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"];
-        let what = ["-subj", "/", "-addext", &names, "-nodes"];
+        let what = ["-subj", &subject, "-addext", &others, "-nodes"];
         let args = [&["req"], &new[..], &what, &["-keyout", &key, "-out", &csr]].concat();
         let _ = lab.env.command("openssl", args).run().success();
         let account = lab.path("account.key");

@@ -250,7 +250,7 @@ fn issue_request(
 fn read_request(input: &[u8]) -> Result<pki::ForeignCsr, CliError> {
     const REMEDY: &str =
         "make it with all its names: `openssl req -new -addext subjectAltName=DNS:NAME …`";
-    match pki::read_request(input) {
+    match pki::read_request(input, &pki::CsrNames::Requested) {
         Ok(csr) if csr.names.is_empty() => Err(CliError::failed(anyhow::anyhow!(
             "the signing request has no alternative names"
         ))

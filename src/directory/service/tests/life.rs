@@ -267,7 +267,7 @@ async fn a_certificate_is_revoked_by_its_key_and_by_whoever_controls_its_names()
     );
     let (_, order) = other.ordered(&["c.test"]).await;
     other.authorize(&order).await;
-    for reason in [2, 6, 7, 8, 10, 255] {
+    for reason in [2, 6, 7, 8, 10, 255, 256, -1] {
         let reply = other.post(&url, wanted(json!(reason))).await;
         assert_eq!(reply.problem(), "badRevocationReason", "{reason}");
     }
@@ -349,6 +349,9 @@ async fn orders_are_listed_page_by_page() {
         serde_json::from_value(reply.json()["orders"].clone()).unwrap()
     };
     assert_eq!([listed(&first), listed(&second)].concat(), made);
+    // From one that is forgotten on, nobody knows what is next.
+    let gone = format!("{}/orders/{}", client.kid, "x".repeat(22));
+    assert_eq!(client.fetch(&gone).await.status, StatusCode::NOT_FOUND);
 }
 
 #[tokio::test]

@@ -140,7 +140,23 @@ fn what_it_issues_refuses_and_revokes_is_seen_and_follows_its_ca() {
     ] {
         assert!(metrics.contains(line), "no `{line}` in {metrics}");
     }
-    let _ = lab.server.terminate().success();
+    let ended = lab.server.terminate().success();
+    // The log says the same to whoever reads nothing else.
+    let serial = leaf.serial_hex();
+    for words in [
+        "INFO a new account account=".to_owned(),
+        "INFO issued a certificate for localhost account=".to_owned(),
+        "INFO issued a certificate for 127.0.0.1 account=".to_owned(),
+        "WARN http-01 of 127.9.9.9 failed: ".to_owned(),
+        "INFO refused: rejectedIdentifier: no certificate is issued for `a.test`: this directory \
+         is for `localhost, 127.0.0.0/8` client=127.0.0.1 endpoint=\"new-order\""
+            .to_owned(),
+        "INFO revoked the certificate of localhost (unspecified) account=".to_owned(),
+        format!("serial=\"{serial}\""),
+    ] {
+        let said = ended.stderr();
+        assert!(said.contains(&words), "no `{words}` in {said}");
+    }
     let events = std::fs::read_to_string(events).unwrap();
     let events: Vec<Value> = events
         .lines()

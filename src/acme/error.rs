@@ -320,12 +320,12 @@ impl Failure {
         let name = &self.name;
         Some(match (problem.kind()?.as_str(), self.kind) {
             ("caa", _) => format!("a CAA record of `{name}` must name this CA"),
-            ("dns", _) => format!("`{name}` must resolve from the internet"),
+            ("dns", _) => format!("the CA must be able to resolve `{name}`"),
             ("connection", Some(ChallengeKind::Http01)) => {
-                format!("port 80 of `{name}` must reach this machine from the internet")
+                format!("the CA must reach this machine by port 80 of `{name}`")
             }
             ("connection" | "tls", Some(ChallengeKind::TlsAlpn01)) => {
-                format!("port 443 of `{name}` must reach this machine from the internet")
+                format!("the CA must reach this machine by port 443 of `{name}`")
             }
             ("unauthorized" | "incorrectResponse", Some(ChallengeKind::Http01)) => {
                 format!("another server answers on port 80 of `{name}`")

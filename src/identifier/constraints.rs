@@ -1,6 +1,7 @@
 //! Name constraints: the part of the name space that a CA may speak for.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 
 use ipnet::IpNet;
@@ -37,6 +38,16 @@ impl FromStr for Subtree {
     fn from_str(text: &str) -> Result<Self, InvalidName> {
         if let Ok(net) = text.parse::<IpNet>() {
             return Ok(Self::Ip(net.trunc()));
+        }
+        if let Some((address, _)) = text.split_once('/')
+            && address.parse::<IpAddr>().is_ok()
+        {
+            let hint = "its prefix has at most 32 bits for IPv4 and 128 for IPv6: `10.0.0.0/8`";
+            return Err(InvalidName::new(
+                text,
+                "it is not a range of addresses",
+                Some(hint.to_owned()),
+            ));
         }
         match Identifier::parse(text.strip_prefix('.').unwrap_or(text))? {
             Identifier::Dns(name) => Ok(Self::Dns(name)),
@@ -211,5 +222,9 @@ mod tests {
             "home.arpa"
         );
         assert!("*.home.arpa".parse::<Subtree>().is_err());
+        for wrong in ["10.0.0.0/33", "fd00::/129", "10.0.0.0/"] {
+            let error = wrong.parse::<Subtree>().unwrap_err();
+            assert!(error.to_string().contains("range"), "{error}");
+        }
     }
 }

@@ -2,8 +2,8 @@
 //! and tls-alpn-01 (RFC 8737), over a network that tests and embedders can replace.
 //!
 //! A stranger tells us where to connect. Rules kept here: only to the configured
-//! ports, and never to an address that the policy refuses, redirects included; no
-//! proxy; at most [`MAX_REDIRECTS`] redirects and [`MAX_BODY`] bytes; one deadline over
+//! ports, and never to an address that the policy refuses, be it a redirect's or a name
+//! server's; no proxy; at most [`MAX_REDIRECTS`] redirects and [`MAX_BODY`] bytes; one deadline over
 //! each attempt; what was fetched is never repeated in an answer.
 
 mod alpn;
@@ -90,23 +90,28 @@ impl Policy {
     ///
     /// An IPv4 address inside an IPv6 one (mapped, or of a NAT64) counts as itself.
     pub fn allows(&self, ip: IpAddr) -> bool {
-        match ip {
-            IpAddr::V4(v4) => self.allows_v4(v4),
-            IpAddr::V6(v6) => match inner_v4(v6) {
-                Some(v4) => self.allows_v4(v4),
-                None => {
-                    let local = v6.is_loopback() || v6.is_unicast_link_local();
-                    !v6.is_unspecified() && !v6.is_multicast() && (!local || self.allow_local)
-                }
-            },
-        }
+        allows(ip, self.allow_local)
     }
+}
 
-    fn allows_v4(&self, v4: Ipv4Addr) -> bool {
-        let this_network = v4.octets()[0] == 0;
-        let local = v4.is_loopback() || v4.is_link_local();
-        !this_network && !v4.is_multicast() && !v4.is_broadcast() && (!local || self.allow_local)
+/// See [`Policy::allows`].
+fn allows(ip: IpAddr, allow_local: bool) -> bool {
+    match ip {
+        IpAddr::V4(v4) => allows_v4(v4, allow_local),
+        IpAddr::V6(v6) => match inner_v4(v6) {
+            Some(v4) => allows_v4(v4, allow_local),
+            None => {
+                let local = v6.is_loopback() || v6.is_unicast_link_local();
+                !v6.is_unspecified() && !v6.is_multicast() && (!local || allow_local)
+            }
+        },
     }
+}
+
+fn allows_v4(v4: Ipv4Addr, allow_local: bool) -> bool {
+    let this_network = v4.octets()[0] == 0;
+    let local = v4.is_loopback() || v4.is_link_local();
+    !this_network && !v4.is_multicast() && !v4.is_broadcast() && (!local || allow_local)
 }
 
 /// IPv4 in IPv6: mapped (RFC 4291 §2.5.5.2) or behind the well-known prefix (RFC 6052).

@@ -17,6 +17,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 #[cfg(feature = "acme")]
 pub use system::SystemNetwork;
@@ -32,8 +33,11 @@ use crate::issuer::BoxFuture;
 pub const MAX_REDIRECTS: usize = 10;
 /// Longest http-01 answer read; a right one has about 90 bytes.
 pub const MAX_BODY: usize = 512;
-/// Addresses of one name tried at most.
+/// Addresses of one name tried at most, of both families when there are both.
 pub const MAX_ADDRESSES: usize = 4;
+/// How long an address is dialled at most while there are others to try: a lost packet is
+/// sent again after a second.
+const DIAL: Duration = Duration::from_secs(3);
 
 /// What lies outside: name servers and everybody's machines.
 ///
@@ -135,7 +139,12 @@ pub async fn validate(
 ) -> Result<(), Problem> {
     let mut pauses = policy.pauses.iter();
     loop {
-        let attempt = tokio::time::timeout(policy.deadline, attempt(network, policy, wanted));
+        let outside = Outside {
+            network,
+            policy,
+            until: Instant::now() + policy.deadline,
+        };
+        let attempt = tokio::time::timeout_at(outside.until, attempt(&outside, wanted));
         let problem = match attempt.await {
             Ok(Ok(())) => return Ok(()),
             Ok(Err(problem)) => problem,
@@ -156,21 +165,16 @@ pub async fn validate(
     }
 }
 
-async fn attempt(
-    network: &dyn Network,
-    policy: &Policy,
-    wanted: &Validation,
-) -> Result<(), Problem> {
-    let outside = Outside { network, policy };
+async fn attempt(outside: &Outside<'_>, wanted: &Validation) -> Result<(), Problem> {
     match (wanted.kind, &wanted.identifier) {
         (ChallengeKind::Http01, Identifier::Dns(_) | Identifier::Ip(_)) => {
-            http::validate(&outside, &wanted.identifier, &wanted.key_authorization).await
+            http::validate(outside, &wanted.identifier, &wanted.key_authorization).await
         }
         (ChallengeKind::TlsAlpn01, Identifier::Dns(_) | Identifier::Ip(_)) => {
-            alpn::validate(&outside, &wanted.identifier, &wanted.key_authorization).await
+            alpn::validate(outside, &wanted.identifier, &wanted.key_authorization).await
         }
         (ChallengeKind::Dns01, Identifier::Dns(name) | Identifier::Wildcard(name)) => {
-            let texts = network.texts(name).await.map_err(|error| {
+            let texts = outside.network.texts(name).await.map_err(|error| {
                 Problem::new(
                     ProblemType::Dns,
                     format!("the TXT records of _acme-challenge.{name} cannot be had: {error}"),
@@ -198,6 +202,8 @@ async fn attempt(
 struct Outside<'a> {
     network: &'a dyn Network,
     policy: &'a Policy,
+    /// When the attempt ends.
+    until: Instant,
 }
 
 impl Outside<'_> {
@@ -215,28 +221,50 @@ impl Outside<'_> {
                 return Err(Problem::malformed(format!("{other} is no host")));
             }
         };
-        let mut last = Problem::new(ProblemType::Dns, format!("{host} has no address"));
-        for ip in found.into_iter().take(MAX_ADDRESSES) {
-            if !self.policy.allows(ip) {
-                last = Problem::new(
-                    ProblemType::Connection,
-                    format!("the address {ip} of {host} is not one that this CA connects to"),
-                );
-                continue;
-            }
-            let to = SocketAddr::new(ip, port);
-            match self.network.dial(to).await {
-                Ok(stream) => return Ok(stream),
-                Err(error) => {
-                    last = Problem::new(
-                        ProblemType::Connection,
-                        format!("could not connect to {to} for {host}: {}", error.kind()),
-                    );
-                }
-            }
+        let (allowed, refused): (Vec<_>, Vec<_>) =
+            found.into_iter().partition(|ip| self.policy.allows(*ip));
+        let mut last = match refused.first() {
+            Some(ip) => Problem::new(
+                ProblemType::Connection,
+                format!("the address {ip} of {host} is not one that this CA connects to"),
+            ),
+            None => Problem::new(ProblemType::Dns, format!("{host} has no address")),
+        };
+        let tried = to_try(&allowed);
+        for (left, ip) in (1..=tried.len()).rev().zip(&tried) {
+            let to = SocketAddr::new(*ip, port);
+            let dialled = tokio::time::timeout(self.share(left), self.network.dial(to));
+            let reason = match dialled.await {
+                Ok(Ok(stream)) => return Ok(stream),
+                Ok(Err(error)) => error.kind(),
+                Err(_) => io::ErrorKind::TimedOut,
+            };
+            last = Problem::new(
+                ProblemType::Connection,
+                format!("could not connect to {to} for {host}: {reason}"),
+            );
         }
         Err(last)
     }
+
+    /// How long the first of so many addresses may be dialled, so that one that swallows
+    /// packets leaves time for the others.
+    fn share(&self, addresses: usize) -> Duration {
+        let rest = self.until.saturating_duration_since(Instant::now());
+        match u32::try_from(addresses) {
+            Ok(several @ 2..) => (rest / several).min(DIAL),
+            _ => rest,
+        }
+    }
+}
+
+/// What is tried of these, and in which order: theirs, but the families in turn, since
+/// a whole family may lead nowhere (RFC 8305 §4).
+fn to_try(found: &[IpAddr]) -> Vec<IpAddr> {
+    let of_first = |ip: &IpAddr| found.first().map(IpAddr::is_ipv6) == Some(ip.is_ipv6());
+    let (one, other): (Vec<IpAddr>, Vec<IpAddr>) = found.iter().partition(|ip| of_first(ip));
+    let in_turn = (0..found.len()).flat_map(|n| [one.get(n), other.get(n)]);
+    in_turn.flatten().copied().take(MAX_ADDRESSES).collect()
 }
 
 #[cfg(test)]

@@ -17,12 +17,14 @@ use crate::directory::state::{AccountId, AuthorizationId, ChallengeId};
 const ANSWER: &str =
     "evaGxfADs6pSRb2LAv9IZf17Dt3juxGJ-PCt92wr-oA.nP1qzpXGymHBrUEepNY9HCsQk7K8KhOypzEt62jcerQ";
 
-/// Every name is here, and every port leads to the one listener.
+/// Every name is here, and every port leads to the one listener, but on the addresses
+/// that swallow packets.
 #[derive(Debug, Default)]
 struct Here {
     address: Option<SocketAddr>,
     names: HashMap<String, Vec<IpAddr>>,
     texts: Vec<String>,
+    swallows: Vec<IpAddr>,
     dials: AtomicUsize,
 }
 
@@ -36,10 +38,11 @@ impl Network for Here {
         Box::pin(async { Ok(self.texts.clone()) })
     }
 
-    fn dial(&self, _to: SocketAddr) -> BoxFuture<'_, io::Result<TcpStream>> {
+    fn dial(&self, to: SocketAddr) -> BoxFuture<'_, io::Result<TcpStream>> {
         self.dials.fetch_add(1, Ordering::SeqCst);
-        Box::pin(async {
+        Box::pin(async move {
             match self.address {
+                _ if self.swallows.contains(&to.ip()) => std::future::pending().await,
                 Some(address) => TcpStream::connect(address).await,
                 None => Err(io::ErrorKind::ConnectionRefused.into()),
             }
@@ -199,6 +202,47 @@ async fn no_address_of_this_machine_is_dialled_unless_allowed() {
     ] {
         assert!(!open.allows(never.parse().unwrap()), "{never}");
     }
+}
+
+#[tokio::test]
+async fn an_address_that_swallows_packets_hides_no_other() {
+    let ips = |text: &str| -> Vec<IpAddr> {
+        let each = text.split_ascii_whitespace();
+        each.map(|ip| ip.parse().unwrap()).collect()
+    };
+    let look = async |addresses: &str, swallows: &str, policy: Policy| {
+        let mut here = web(vec![to("http://a.test/again"), ok(ANSWER)]).await;
+        here.names.insert("a.test".to_owned(), ips(addresses));
+        here.swallows = ips(swallows);
+        let wanted = wanted(ChallengeKind::Http01, "a.test");
+        validate(&here, &policy, &wanted).await
+    };
+    let dead = "fd00::1 fd00::2 fd00::3 fd00::4 fd00::5";
+    let soon = Policy {
+        deadline: Duration::from_millis(50),
+        ..once()
+    };
+    let dead_and_good = format!("{dead} 10.0.0.1");
+    let (one, many, only) = tokio::join!(
+        look("fd00::1 10.0.0.1", "fd00::1", once()),
+        look(&dead_and_good, dead, once()),
+        look("fd00::1 10.0.0.1", "fd00::1 10.0.0.1", soon),
+    );
+    assert_eq!((one, many), (Ok(()), Ok(())));
+    assert_eq!(only.unwrap_err().kind(), ProblemType::Connection);
+
+    for (found, tried) in [
+        ("", ""),
+        ("10.0.0.1 10.0.0.2", "10.0.0.1 10.0.0.2"),
+        (dead, "fd00::1 fd00::2 fd00::3 fd00::4"),
+        ("fd00::1 fd00::2 10.0.0.1", "fd00::1 10.0.0.1 fd00::2"),
+        ("10.0.0.1 10.0.0.2 fd00::1", "10.0.0.1 fd00::1 10.0.0.2"),
+    ] {
+        assert_eq!(to_try(&ips(found)), ips(tried), "{found}");
+    }
+    // What is not dialled takes nobody's place.
+    let local = "127.0.0.1 127.0.0.2 127.0.0.3 127.0.0.4 10.0.0.1";
+    assert_eq!(look(local, "", once()).await, Ok(()));
 }
 
 #[tokio::test]

@@ -163,6 +163,25 @@ async fn http_01_takes_the_right_answer_and_only_that() {
 }
 
 #[tokio::test]
+async fn a_redirect_to_an_address_is_one_however_it_is_written() {
+    let wanted = wanted(ChallengeKind::Http01, "a.test");
+    for host in ["127.0.0.0x1", "0x7f.1", "2130706433", "017700000001"] {
+        let answers = vec![to(&format!("http://{host}/")), ok(ANSWER)];
+        let here = web(answers.clone()).await;
+        let problem = validate(&here, &once(), &wanted).await.unwrap_err();
+        let reason = "the address 127.0.0.1 of 127.0.0.1 is not one that this CA connects to";
+        assert_eq!(problem.detail(), reason, "{host}");
+        assert_eq!(here.dials.load(Ordering::SeqCst), 1, "{host}");
+        let open = Policy {
+            allow_local: true,
+            ..once()
+        };
+        let here = web(answers).await;
+        validate(&here, &open, &wanted).await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn no_address_of_this_machine_is_dialled_unless_allowed() {
     for (address, ordinary) in [
         ("127.0.0.1", false),

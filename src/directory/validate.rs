@@ -14,6 +14,7 @@ mod system;
 use std::fmt::Debug;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
@@ -39,12 +40,20 @@ pub const MAX_ADDRESSES: usize = 4;
 /// sent again after a second.
 const DIAL: Duration = Duration::from_secs(3);
 
+/// The room that a validation takes up among all: it is free again when no copy is left.
+pub type Turn = Arc<dyn Debug + Send + Sync>;
+
 /// What lies outside: name servers and everybody's machines.
 ///
 /// Calls may take as long as they like: whoever calls has a deadline.
 pub trait Network: Send + Sync + Debug {
-    /// The addresses of a host.
-    fn addresses<'a>(&'a self, name: &'a DnsName) -> BoxFuture<'a, io::Result<Vec<IpAddr>>>;
+    /// The addresses of a host. What goes on when nobody waits for it any more keeps a
+    /// copy of `turn` until it has ended.
+    fn addresses<'a>(
+        &'a self,
+        name: &'a DnsName,
+        turn: &'a Turn,
+    ) -> BoxFuture<'a, io::Result<Vec<IpAddr>>>;
 
     /// The TXT records at `_acme-challenge.` and this name, CNAMEs followed; none when
     /// there are none.
@@ -131,17 +140,19 @@ fn inner_v4(v6: Ipv6Addr) -> Option<Ipv4Addr> {
 ///
 /// Takes at most the sum of all deadlines and pauses. Whoever wants an answer sooner
 /// runs it as a task of its own: dropping it is safe, and leaves the challenge in
-/// `processing`.
+/// `processing`. `turn` is whose turn it is: what an attempt leaves behind keeps it.
 pub async fn validate(
     network: &dyn Network,
     policy: &Policy,
     wanted: &Validation,
+    turn: &Turn,
 ) -> Result<(), Problem> {
     let mut pauses = policy.pauses.iter();
     loop {
         let outside = Outside {
             network,
             policy,
+            turn,
             until: Instant::now() + policy.deadline,
         };
         let attempt = tokio::time::timeout_at(outside.until, attempt(&outside, wanted));
@@ -202,6 +213,7 @@ async fn attempt(outside: &Outside<'_>, wanted: &Validation) -> Result<(), Probl
 struct Outside<'a> {
     network: &'a dyn Network,
     policy: &'a Policy,
+    turn: &'a Turn,
     /// When the attempt ends.
     until: Instant,
 }
@@ -211,12 +223,17 @@ impl Outside<'_> {
     async fn connect(&self, host: &Identifier, port: u16) -> Result<TcpStream, Problem> {
         let found = match host {
             Identifier::Ip(address) => vec![*address],
-            Identifier::Dns(name) => self.network.addresses(name).await.map_err(|error| {
-                Problem::new(
-                    ProblemType::Dns,
-                    format!("the addresses of {name} cannot be had: {error}"),
-                )
-            })?,
+            Identifier::Dns(name) => {
+                self.network
+                    .addresses(name, self.turn)
+                    .await
+                    .map_err(|error| {
+                        Problem::new(
+                            ProblemType::Dns,
+                            format!("the addresses of {name} cannot be had: {error}"),
+                        )
+                    })?
+            }
             other => {
                 return Err(Problem::malformed(format!("{other} is no host")));
             }

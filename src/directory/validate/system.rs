@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use hickory_proto::rr::rdata::CAA;
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
+use tokio::sync::oneshot;
 
-use super::{Network, allows};
+use super::{Network, Turn, allows};
 use crate::directory::caa::CaaRecord;
 use crate::identifier::DnsName;
 use crate::issuer::BoxFuture;
@@ -19,15 +19,13 @@ use crate::net::dns::{Dns, DnsError, DomainName};
 const WALK: Duration = Duration::from_secs(6);
 /// Authoritative servers asked at most: they have one zone.
 const SERVERS: usize = 4;
-/// Names that the system is asked for at a time.
-const LOOKUPS: usize = 32;
 
 /// Real sockets, and the system's resolvers or another one.
 #[derive(Debug, Clone)]
 pub struct SystemNetwork {
     dns: Dns,
     own_resolver: bool,
-    lookups: Arc<Semaphore>,
+    system: fn(&str) -> io::Result<Vec<IpAddr>>,
 }
 
 impl SystemNetwork {
@@ -36,7 +34,7 @@ impl SystemNetwork {
         Self {
             dns: Dns::new(resolver),
             own_resolver: resolver.is_some(),
-            lookups: Arc::new(Semaphore::new(LOOKUPS)),
+            system: ask_system,
         }
         .reach_local(false)
     }
@@ -54,16 +52,22 @@ impl SystemNetwork {
         self
     }
 
-    /// Of the system, on a thread that nobody can stop: of these there are only so many,
-    /// however slowly names are answered for.
-    async fn system_addresses(&self, name: String) -> io::Result<Vec<IpAddr>> {
-        let lookups = Arc::clone(&self.lookups).acquire_owned().await;
-        let looking = tokio::task::spawn_blocking(move || {
-            let _lookups = lookups;
-            let found = (name.as_str(), 0).to_socket_addrs()?;
-            Ok(found.map(|address| address.ip()).collect())
-        });
-        looking.await.map_err(io::Error::other)?
+    /// Of the system, on a thread that nobody can stop, however slowly the name is
+    /// answered for: it keeps the turn of whoever wanted to know, so that there are never
+    /// more of them than attempts of the validations that go on, and a stranger whose
+    /// names are dead waits for his own. A thread of its own, since the runtime's are for
+    /// answers to clients.
+    async fn system_addresses(&self, name: String, turn: Turn) -> io::Result<Vec<IpAddr>> {
+        let (tell, told) = oneshot::channel();
+        let ask = self.system;
+        let thread = std::thread::Builder::new().name("lookup".to_owned());
+        thread.spawn(move || {
+            let found = ask(&name);
+            drop(turn);
+            // Nobody may be waiting any more.
+            let _ = tell.send(found);
+        })?;
+        told.await.map_err(io::Error::other)?
     }
 
     /// From the zone's own servers, past every cache; none where no way leads to them.
@@ -89,13 +93,18 @@ impl SystemNetwork {
 }
 
 impl Network for SystemNetwork {
-    fn addresses<'a>(&'a self, name: &'a DnsName) -> BoxFuture<'a, io::Result<Vec<IpAddr>>> {
+    fn addresses<'a>(
+        &'a self,
+        name: &'a DnsName,
+        turn: &'a Turn,
+    ) -> BoxFuture<'a, io::Result<Vec<IpAddr>>> {
         Box::pin(async move {
             if self.own_resolver {
                 let name = DomainName::parse(name.as_str()).map_err(failed)?;
                 return self.dns.addresses(&name).await.map_err(failed);
             }
-            self.system_addresses(name.as_str().to_owned()).await
+            let name = name.as_str().to_owned();
+            self.system_addresses(name, Arc::clone(turn)).await
         })
     }
 
@@ -133,13 +142,19 @@ impl Network for SystemNetwork {
     }
 }
 
+/// Whatever the system asks: its hosts file, DNS and more.
+fn ask_system(name: &str) -> io::Result<Vec<IpAddr>> {
+    let found = (name, 0).to_socket_addrs()?;
+    Ok(found.map(|address| address.ip()).collect())
+}
+
 fn failed(error: DnsError) -> io::Error {
     io::Error::other(error)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
+    use std::sync::{Condvar, Mutex};
 
     use hickory_proto::op::{Message, MessageType};
     use hickory_proto::rr::rdata::{A, CNAME, NS, SOA, TXT};
@@ -263,9 +278,47 @@ mod tests {
         let known = DnsName::parse("a.home.arpa").unwrap();
         let unknown = DnsName::parse("b.home.arpa").unwrap();
         let ip: IpAddr = [10, 0, 0, 7].into();
-        assert_eq!(network.addresses(&known).await.unwrap(), [ip]);
+        let turn: Turn = Arc::new(());
+        assert_eq!(network.addresses(&known, &turn).await.unwrap(), [ip]);
         assert_eq!(network.texts(&known).await.unwrap(), ["right"]);
-        assert!(network.addresses(&unknown).await.unwrap().is_empty());
+        assert!(network.addresses(&unknown, &turn).await.unwrap().is_empty());
         assert!(network.texts(&unknown).await.unwrap().is_empty());
+    }
+
+    /// Whether the names that begin with `dead` are answered for.
+    static OPEN: (Mutex<bool>, Condvar) = (Mutex::new(false), Condvar::new());
+
+    fn slow(name: &str) -> io::Result<Vec<IpAddr>> {
+        if name.starts_with("dead") {
+            let (open, changed) = &OPEN;
+            let open = open.lock().unwrap();
+            drop(changed.wait_while(open, |open| !*open).unwrap());
+        }
+        Ok(vec![[10, 0, 0, 7].into()])
+    }
+
+    #[tokio::test]
+    async fn names_that_nobody_answers_for_hold_up_no_other_and_keep_their_turn() {
+        let network = SystemNetwork {
+            system: slow,
+            ..SystemNetwork::new(None)
+        };
+        let (taken, mut free) = oneshot::channel::<()>();
+        let turn: Turn = Arc::new(taken);
+        for n in 0..100 {
+            let name = DnsName::parse(&format!("dead{n}.test")).unwrap();
+            let asked = network.addresses(&name, &turn);
+            let given_up = tokio::time::timeout(Duration::ZERO, asked).await;
+            assert!(given_up.is_err());
+        }
+        drop(turn);
+        let name = DnsName::parse("a.test").unwrap();
+        let turn: Turn = Arc::new(());
+        let asked = tokio::time::timeout(Duration::from_secs(5), network.addresses(&name, &turn));
+        assert_eq!(asked.await.unwrap().unwrap().len(), 1);
+        assert_eq!(free.try_recv(), Err(oneshot::error::TryRecvError::Empty));
+        *OPEN.0.lock().unwrap() = true;
+        OPEN.1.notify_all();
+        free.await.unwrap_err();
     }
 }

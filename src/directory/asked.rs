@@ -122,6 +122,8 @@ mod tests {
             ("dns", "bücher.test"),
             ("dns", "a.test."),
             ("dns", "10.0.0.1"),
+            ("dns", "127.0.0.0x1"),
+            ("dns", "*.0x7f"),
             ("dns", "::1"),
             ("dns", "a.*.test"),
             ("dns", "*.*.test"),

@@ -210,6 +210,7 @@ mod tests {
 
     use tokio::net::TcpStream;
 
+    use super::super::validate::Turn;
     use super::*;
     use crate::issuer::BoxFuture;
 
@@ -251,7 +252,11 @@ mod tests {
     }
 
     impl Network for Table {
-        fn addresses<'a>(&'a self, _: &'a DnsName) -> BoxFuture<'a, io::Result<Vec<IpAddr>>> {
+        fn addresses<'a>(
+            &'a self,
+            _: &'a DnsName,
+            _: &'a Turn,
+        ) -> BoxFuture<'a, io::Result<Vec<IpAddr>>> {
             unreachable!("no address is asked for")
         }
 

@@ -21,7 +21,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use url::Url;
 
-use super::validate::{Network, Policy, SystemNetwork};
+use super::validate::{Network, Policy, SystemNetwork, Turn};
 use super::{Limits, OpenError, Permit, Profile, Service, Settings, Surroundings};
 use crate::acme::{HttpClient, OwnAnswers, OwnDirectory};
 use crate::challenge::ChallengeKind;
@@ -170,7 +170,11 @@ impl OwnNetwork {
 }
 
 impl Network for OwnNetwork {
-    fn addresses<'a>(&'a self, _: &'a DnsName) -> BoxFuture<'a, io::Result<Vec<IpAddr>>> {
+    fn addresses<'a>(
+        &'a self,
+        _: &'a DnsName,
+        _: &'a Turn,
+    ) -> BoxFuture<'a, io::Result<Vec<IpAddr>>> {
         Box::pin(async { Ok(vec![OURSELVES]) })
     }
 
@@ -229,7 +233,8 @@ mod tests {
         served.tell(ChallengeKind::TlsAlpn01, https.local_addr().unwrap());
         served.tell(ChallengeKind::Http01, http.local_addr().unwrap());
         let name = DnsName::parse("www.example.com").unwrap();
-        assert_eq!(network.addresses(&name).await.unwrap(), [OURSELVES]);
+        let turn: Turn = Arc::new(());
+        assert_eq!(network.addresses(&name, &turn).await.unwrap(), [OURSELVES]);
         for (asked, listener) in [
             ("127.0.0.1:443", &https),
             ("192.0.2.1:443", &https),

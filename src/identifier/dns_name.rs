@@ -33,7 +33,7 @@ impl DnsName {
             .map_err(|_| refuse(text, "it has a label that no host name may have"))?;
         check_lengths(text, &ascii)?;
         let last = ascii.rsplit('.').next().unwrap_or_default();
-        if last.bytes().all(|b| b.is_ascii_digit()) {
+        if is_number(last) {
             return Err(refuse(
                 text,
                 "its last label is a number, yet it is not an IPv4 address",
@@ -136,6 +136,16 @@ fn check_lengths(text: &str, ascii: &str) -> Result<(), InvalidName> {
     Ok(())
 }
 
+/// Whether a name that ends in this label is an IPv4 address to whatever reads URLs as
+/// browsers do (WHATWG URL §3.5, "ends in a number"): digits, or `0x` and perhaps some
+/// hexadecimal ones.
+fn is_number(label: &str) -> bool {
+    match label.strip_prefix("0x") {
+        Some(digits) => digits.bytes().all(|b| b.is_ascii_hexdigit()),
+        None => label.bytes().all(|b| b.is_ascii_digit()),
+    }
+}
+
 fn is_label_char(c: char) -> bool {
     c.is_ascii_alphanumeric() || c == '-' || c == '.'
 }
@@ -176,6 +186,33 @@ mod tests {
     }
 
     #[test]
+    fn a_name_that_urls_take_for_an_address_is_refused() {
+        for bad in [
+            "1",
+            "a.1",
+            "1.2.3.400",
+            "0x",
+            "0x1",
+            "a.0x",
+            "a.0xfe",
+            "127.0.0.0x1",
+            "127.0.0.0X1",
+            "a.0XAB",
+            "a.０ｘ１",
+        ] {
+            let error = DnsName::parse(bad).unwrap_err().to_string();
+            assert!(error.contains("last label is a number"), "{error}");
+        }
+        for good in [
+            "0x1.test", "1.test", "a.0xg", "a.x1", "a.00x1", "a.1e", "a.0x-1",
+        ] {
+            let name = DnsName::parse(good).unwrap();
+            let url = url::Url::parse(&format!("http://{name}/")).unwrap();
+            assert_eq!(url.host_str(), Some(good));
+        }
+    }
+
+    #[test]
     fn within_ends_at_a_label() {
         let name = |t: &str| DnsName::parse(t).unwrap();
         assert!(name("a.home.arpa").is_within(&name("home.arpa")));
@@ -188,6 +225,9 @@ mod tests {
         #[test]
         fn what_parses_parses_again_to_itself(text in "\\PC{0,80}") {
             if let Ok(name) = DnsName::parse(&text) {
+                let url = url::Url::parse(&format!("http://{name}/"));
+                let host = url.as_ref().ok().and_then(url::Url::domain);
+                proptest::prop_assert_eq!(host, Some(name.as_str()));
                 proptest::prop_assert_eq!(DnsName::parse(name.as_str()).unwrap(), name.clone());
                 proptest::prop_assert!(name.as_str().bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.')));
                 proptest::prop_assert!(!name.as_str().contains(".."));

@@ -31,6 +31,7 @@ mod query;
 #[derive(Debug, Clone, Default)]
 pub struct Dns {
     start: Option<SocketAddr>,
+    allowed: Option<fn(IpAddr) -> bool>,
 }
 
 /// A name as DNS has it: of any labels, unlike a host name (`_acme-challenge.…`).
@@ -77,7 +78,18 @@ const WALK_DEADLINE: Duration = Duration::from_secs(30);
 impl Dns {
     /// Asks `start` for the way to a zone, or the system's resolvers.
     pub fn new(start: Option<SocketAddr>) -> Self {
-        Self { start }
+        Self {
+            start,
+            allowed: None,
+        }
+    }
+
+    /// Asks authoritative servers at these addresses only: for names whose zones belong
+    /// to strangers, who may write any address there. Resolvers are not concerned.
+    #[must_use]
+    pub fn asking_only(mut self, allowed: fn(IpAddr) -> bool) -> Self {
+        self.allowed = Some(allowed);
+        self
     }
 
     /// The zone that holds `name`, and all its servers.
@@ -245,6 +257,9 @@ impl Dns {
                     RData::AAAA(aaaa) => aaaa.0.into(),
                     _ => continue,
                 };
+                if self.allowed.is_some_and(|allowed| !allowed(ip)) {
+                    continue;
+                }
                 found.insert(Authority {
                     name: name.clone(),
                     address: SocketAddr::new(ip, self.port_of(ip)),
@@ -483,7 +498,7 @@ pub enum DnsError {
         /// The name asked for.
         name: DomainName,
     },
-    /// The zone's name servers have no address.
+    /// The zone's name servers have no address, or none that may be asked.
     #[error("none of the name servers of the zone `{zone}` has an address")]
     NoServers {
         /// The zone's top.

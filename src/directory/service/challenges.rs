@@ -15,7 +15,7 @@ use super::super::state::{
     Account, Authorization, AuthorizationId, AuthorizationStatus, Challenge, ChallengeId,
     ChallengeStatus, Outcome, Started, StateError, Validation,
 };
-use super::super::validate::validate;
+use super::super::validate::{Turn, validate};
 use super::super::{Asker, Happening};
 use super::Service;
 use super::answer::Answer;
@@ -219,7 +219,7 @@ impl Service {
         let Admitted { ticket, trial } = admitted;
         tokio::spawn(async move {
             let turn = service.slots.turn(&ticket).await;
-            let seen = service.validate(&wanted, &account).await;
+            let seen = service.validate(&wanted, &account, &turn).await;
             drop(turn);
             let outcome = service.judge(&wanted, seen, &asker);
             // A failure has been counted.
@@ -257,9 +257,14 @@ impl Service {
     }
 
     /// Whether the account controls the name, and its domain lets us issue.
-    async fn validate(&self, wanted: &Validation, account: &str) -> Result<(), Problem> {
+    async fn validate(
+        &self,
+        wanted: &Validation,
+        account: &str,
+        turn: &Turn,
+    ) -> Result<(), Problem> {
         let network = &*self.network;
-        validate(network, &self.settings.validation, wanted).await?;
+        validate(network, &self.settings.validation, wanted, turn).await?;
         let asked = caa::Asked {
             identifier: &wanted.identifier,
             account,

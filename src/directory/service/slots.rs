@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration as Wait;
 
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::super::problem::Problem;
 use super::super::state::AccountId;
+use super::super::validate::Turn;
 
 /// What one account may take of all slots: one in this many.
 const SHARE: u32 = 16;
@@ -17,7 +18,7 @@ const MAX_WAITING: usize = 500;
 /// Room for validations, over all accounts and for each.
 #[derive(Debug)]
 pub(super) struct Slots {
-    all: Semaphore,
+    all: Arc<Semaphore>,
     each: usize,
     accounts: Mutex<HashMap<AccountId, Share>>,
 }
@@ -39,7 +40,7 @@ impl Slots {
     pub(super) fn new(all: u32) -> Self {
         let each = (all / SHARE).max(1);
         Self {
-            all: Semaphore::new(all.max(1) as usize),
+            all: Arc::new(Semaphore::new(all.max(1) as usize)),
             each: each as usize,
             accounts: Mutex::default(),
         }
@@ -69,24 +70,33 @@ impl Slots {
     }
 
     /// Waits until it is the ticket's turn: first among its account's, then among all.
-    pub(super) async fn turn<'a>(
-        &'a self,
-        ticket: &'a Ticket,
-    ) -> (Option<SemaphorePermit<'a>>, Option<SemaphorePermit<'a>>) {
+    pub(super) async fn turn(&self, ticket: &Ticket) -> Turn {
         // They are never closed.
-        let own = ticket.slots.acquire().await.ok();
-        (own, self.all.acquire().await.ok())
+        let own = Arc::clone(&ticket.slots).acquire_owned().await.ok();
+        let all = Arc::clone(&self.all).acquire_owned().await.ok();
+        Arc::new(Slot {
+            _own: own,
+            _all: all,
+        })
     }
 
     pub(super) fn leave(&self, ticket: &Ticket) {
         let mut accounts = self.accounts();
         if let Some(share) = accounts.get_mut(&ticket.account) {
             share.tickets -= 1;
-            if share.tickets == 0 {
-                accounts.remove(&ticket.account);
-            }
         }
+        // What is left behind may still have a slot, which counts when the account comes
+        // again.
+        let is_idle = |share: &Share| share.slots.available_permits() == self.each;
+        accounts.retain(|_, share| share.tickets > 0 || !is_idle(share));
     }
+}
+
+/// Kept by whatever goes on for a challenge.
+#[derive(Debug)]
+struct Slot {
+    _own: Option<OwnedSemaphorePermit>,
+    _all: Option<OwnedSemaphorePermit>,
 }
 
 #[cfg(test)]
@@ -115,5 +125,25 @@ mod tests {
         tickets.iter().for_each(|ticket| slots.leave(ticket));
         slots.enter(&account("a")).unwrap();
         assert_eq!(slots.accounts().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn what_is_left_behind_keeps_its_slot_from_its_own_account() {
+        let slots = Slots::new(16);
+        let ticket = slots.enter(&account("a")).unwrap();
+        let turn = slots.turn(&ticket).await;
+        let left_behind = Arc::clone(&turn);
+        drop(turn);
+        slots.leave(&ticket);
+        let again = slots.enter(&account("a")).unwrap();
+        let early = tokio::time::timeout(Wait::ZERO, slots.turn(&again)).await;
+        assert!(early.is_err());
+        let other = slots.enter(&account("b")).unwrap();
+        drop(slots.turn(&other).await);
+        drop(left_behind);
+        drop(slots.turn(&again).await);
+        slots.leave(&again);
+        slots.leave(&other);
+        assert!(slots.accounts().is_empty());
     }
 }

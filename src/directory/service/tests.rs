@@ -21,7 +21,7 @@ use tempfile::TempDir;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
-use super::super::validate::Policy;
+use super::super::validate::{Policy, Turn};
 use super::super::{Limits, Permit, Profile};
 use super::*;
 use crate::bundle::Certificate;
@@ -53,6 +53,8 @@ fn moment(text: &str) -> Timestamp {
 struct Zone {
     texts: Mutex<HashMap<String, Vec<String>>>,
     caa: Mutex<Option<String>>,
+    /// Lookups of `dead.test`, which go on.
+    looking: Mutex<Vec<Turn>>,
     /// What `slow.test` waits for.
     slow: Notify,
 }
@@ -70,7 +72,14 @@ impl Zone {
 }
 
 impl Network for Zone {
-    fn addresses<'a>(&'a self, _: &'a DnsName) -> BoxFuture<'a, io::Result<Vec<IpAddr>>> {
+    fn addresses<'a>(
+        &'a self,
+        name: &'a DnsName,
+        turn: &'a Turn,
+    ) -> BoxFuture<'a, io::Result<Vec<IpAddr>>> {
+        if name.as_str() == "dead.test" {
+            self.looking.lock().unwrap().push(Arc::clone(turn));
+        }
         Box::pin(async { Ok(Vec::new()) })
     }
 

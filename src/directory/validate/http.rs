@@ -39,9 +39,13 @@ pub(super) async fn validate(
     let text = format!("http://{host}:{port}{HTTP_PREFIX}{}", right.token());
     let mut url = Url::parse(&text)
         .map_err(|_| Problem::malformed(format!("{identifier} cannot be a host in a URL")))?;
+    // The name itself first, whatever a URL would make of it.
+    let mut to = (identifier.clone(), port);
     for _ in 0..=MAX_REDIRECTS {
-        let (response, _connection) = get(outside, &url).await?;
+        let (host, port) = &to;
+        let (response, _connection) = get(outside, host, *port, &url).await?;
         if let Some(next) = redirect(&url, &response)? {
+            to = target(outside, &next)?;
             url = next;
             continue;
         }
@@ -84,13 +88,17 @@ fn redirect(from: &Url, response: &Response<Incoming>) -> Result<Option<Url>, Pr
         .ok_or_else(|| incorrect("a redirect without a usable location".to_owned()))
 }
 
-async fn get(outside: &Outside<'_>, url: &Url) -> Result<Answer, Problem> {
-    let (host, port) = target(outside, url)?;
-    let stream = outside.connect(&host, port).await?;
+async fn get(
+    outside: &Outside<'_>,
+    host: &Identifier,
+    port: u16,
+    url: &Url,
+) -> Result<Answer, Problem> {
+    let stream = outside.connect(host, port).await?;
     if url.scheme() == "http" {
         return exchange(stream, url).await;
     }
-    let name = match &host {
+    let name = match host {
         Identifier::Ip(ip) => ServerName::from(*ip),
         other => ServerName::try_from(other.to_string())
             .map_err(|_| Problem::malformed(format!("{other} is no server name")))?,
@@ -101,7 +109,7 @@ async fn get(outside: &Outside<'_>, url: &Url) -> Result<Answer, Problem> {
     exchange(stream, url).await
 }
 
-/// The host and port of a URL, when we may go there.
+/// The host and port of a URL that we are sent to, when we may go there.
 fn target(outside: &Outside<'_>, url: &Url) -> Result<(Identifier, u16), Problem> {
     let refuse =
         |reason: &str| Problem::new(ProblemType::Connection, format!("a redirect {reason}"));

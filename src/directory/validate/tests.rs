@@ -17,17 +17,23 @@ use crate::directory::state::{AccountId, AuthorizationId, ChallengeId};
 const ANSWER: &str =
     "evaGxfADs6pSRb2LAv9IZf17Dt3juxGJ-PCt92wr-oA.nP1qzpXGymHBrUEepNY9HCsQk7K8KhOypzEt62jcerQ";
 
-/// Every name is here, and every port leads to the one listener.
+/// Every name is here, and every port leads to the one listener, but on the addresses
+/// that swallow packets.
 #[derive(Debug, Default)]
 struct Here {
     address: Option<SocketAddr>,
     names: HashMap<String, Vec<IpAddr>>,
     texts: Vec<String>,
+    swallows: Vec<IpAddr>,
     dials: AtomicUsize,
 }
 
 impl Network for Here {
-    fn addresses<'a>(&'a self, name: &'a DnsName) -> BoxFuture<'a, io::Result<Vec<IpAddr>>> {
+    fn addresses<'a>(
+        &'a self,
+        name: &'a DnsName,
+        _: &'a Turn,
+    ) -> BoxFuture<'a, io::Result<Vec<IpAddr>>> {
         let found = self.names.get(name.as_str()).cloned();
         Box::pin(async { Ok(found.unwrap_or_else(|| vec![[192, 0, 2, 1].into()])) })
     }
@@ -36,10 +42,11 @@ impl Network for Here {
         Box::pin(async { Ok(self.texts.clone()) })
     }
 
-    fn dial(&self, _to: SocketAddr) -> BoxFuture<'_, io::Result<TcpStream>> {
+    fn dial(&self, to: SocketAddr) -> BoxFuture<'_, io::Result<TcpStream>> {
         self.dials.fetch_add(1, Ordering::SeqCst);
-        Box::pin(async {
+        Box::pin(async move {
             match self.address {
+                _ if self.swallows.contains(&to.ip()) => std::future::pending().await,
                 Some(address) => TcpStream::connect(address).await,
                 None => Err(io::ErrorKind::ConnectionRefused.into()),
             }
@@ -57,6 +64,15 @@ fn wanted(kind: ChallengeKind, name: &str) -> Validation {
         kind,
         key_authorization: KeyAuthorization::new(ANSWER.to_owned()).unwrap(),
     }
+}
+
+async fn validate(
+    network: &dyn Network,
+    policy: &Policy,
+    wanted: &Validation,
+) -> Result<(), Problem> {
+    let turn: Turn = Arc::new(());
+    super::validate(network, policy, wanted, &turn).await
 }
 
 fn once() -> Policy {
@@ -160,6 +176,25 @@ async fn http_01_takes_the_right_answer_and_only_that() {
 }
 
 #[tokio::test]
+async fn a_redirect_to_an_address_is_one_however_it_is_written() {
+    let wanted = wanted(ChallengeKind::Http01, "a.test");
+    for host in ["127.0.0.0x1", "0x7f.1", "2130706433", "017700000001"] {
+        let answers = vec![to(&format!("http://{host}/")), ok(ANSWER)];
+        let here = web(answers.clone()).await;
+        let problem = validate(&here, &once(), &wanted).await.unwrap_err();
+        let reason = "the address 127.0.0.1 of 127.0.0.1 is not one that this CA connects to";
+        assert_eq!(problem.detail(), reason, "{host}");
+        assert_eq!(here.dials.load(Ordering::SeqCst), 1, "{host}");
+        let open = Policy {
+            allow_local: true,
+            ..once()
+        };
+        let here = web(answers).await;
+        validate(&here, &open, &wanted).await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn no_address_of_this_machine_is_dialled_unless_allowed() {
     for (address, ordinary) in [
         ("127.0.0.1", false),
@@ -199,6 +234,47 @@ async fn no_address_of_this_machine_is_dialled_unless_allowed() {
     ] {
         assert!(!open.allows(never.parse().unwrap()), "{never}");
     }
+}
+
+#[tokio::test]
+async fn an_address_that_swallows_packets_hides_no_other() {
+    let ips = |text: &str| -> Vec<IpAddr> {
+        let each = text.split_ascii_whitespace();
+        each.map(|ip| ip.parse().unwrap()).collect()
+    };
+    let look = async |addresses: &str, swallows: &str, policy: Policy| {
+        let mut here = web(vec![to("http://a.test/again"), ok(ANSWER)]).await;
+        here.names.insert("a.test".to_owned(), ips(addresses));
+        here.swallows = ips(swallows);
+        let wanted = wanted(ChallengeKind::Http01, "a.test");
+        validate(&here, &policy, &wanted).await
+    };
+    let dead = "fd00::1 fd00::2 fd00::3 fd00::4 fd00::5";
+    let soon = Policy {
+        deadline: Duration::from_millis(50),
+        ..once()
+    };
+    let dead_and_good = format!("{dead} 10.0.0.1");
+    let (one, many, only) = tokio::join!(
+        look("fd00::1 10.0.0.1", "fd00::1", once()),
+        look(&dead_and_good, dead, once()),
+        look("fd00::1 10.0.0.1", "fd00::1 10.0.0.1", soon),
+    );
+    assert_eq!((one, many), (Ok(()), Ok(())));
+    assert_eq!(only.unwrap_err().kind(), ProblemType::Connection);
+
+    for (found, tried) in [
+        ("", ""),
+        ("10.0.0.1 10.0.0.2", "10.0.0.1 10.0.0.2"),
+        (dead, "fd00::1 fd00::2 fd00::3 fd00::4"),
+        ("fd00::1 fd00::2 10.0.0.1", "fd00::1 10.0.0.1 fd00::2"),
+        ("10.0.0.1 10.0.0.2 fd00::1", "10.0.0.1 fd00::1 10.0.0.2"),
+    ] {
+        assert_eq!(to_try(&ips(found)), ips(tried), "{found}");
+    }
+    // What is not dialled takes nobody's place.
+    let local = "127.0.0.1 127.0.0.2 127.0.0.3 127.0.0.4 10.0.0.1";
+    assert_eq!(look(local, "", once()).await, Ok(()));
 }
 
 #[tokio::test]

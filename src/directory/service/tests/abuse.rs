@@ -562,6 +562,47 @@ async fn orders_of_one_address_count_whatever_their_accounts() {
 }
 
 #[tokio::test]
+async fn what_a_validation_leaves_behind_counts_as_its_accounts() {
+    let limits = Limits {
+        validations: 2,
+        ..Limits::default()
+    };
+    let world = World::with(Settings {
+        limits,
+        ..settings()
+    })
+    .await;
+    let (stranger, honest) = (world.client().await, world.client().await);
+    let (_, dead) = stranger.ordered(&["dead.test"]).await;
+    let authz = dead["authorizations"][0].as_str().unwrap();
+    let offered = stranger.fetch(authz).await.json();
+    let mut offered = offered["challenges"].as_array().unwrap().iter();
+    let http01 = offered.find(|offer| offer["type"] == "http-01").unwrap();
+    let failed = stranger.post(http01["url"].as_str().unwrap(), json!({}));
+    assert_eq!(failed.await.at("status"), "invalid");
+
+    // The lookup goes on: with its turn, and without that of anybody else.
+    honest.obtain(&["a.test"]).await;
+    let (url, order) = stranger.ordered(&["b.test"]).await;
+    let dns01 = stranger.first_dns01(&order).await;
+    let answer = stranger.answer_to(&dns01).dns_value();
+    world.zone.set("b.test", answer);
+    let ready = stranger.post(dns01["url"].as_str().unwrap(), json!({}));
+    let early = timeout(std::time::Duration::from_millis(300), ready).await;
+    assert!(early.is_err(), "{early:?}");
+    assert_eq!(stranger.fetch(&url).await.at("status"), "pending");
+    world.zone.looking.lock().unwrap().clear();
+    let mut seen = String::new();
+    for _ in 0..1000 {
+        seen = stranger.fetch(&url).await.at("status");
+        if seen != "pending" {
+            break;
+        }
+    }
+    assert_eq!(seen, "ready");
+}
+
+#[tokio::test]
 async fn validations_begun_together_do_not_fail_more_often_than_they_may() {
     let limits = Limits {
         failures_per_name: 2,

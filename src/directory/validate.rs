@@ -195,13 +195,13 @@ async fn attempt(outside: &Outside<'_>, wanted: &Validation) -> Result<(), Probl
             if texts.contains(&right) {
                 return Ok(());
             }
-            Err(Problem::new(
-                ProblemType::IncorrectResponse,
-                format!(
-                    "none of the {} TXT records of _acme-challenge.{name} is the right one",
-                    texts.len()
+            let detail = match texts.len() {
+                0 => format!("_acme-challenge.{name} has no TXT record"),
+                some => format!(
+                    "none of the {some} TXT records of _acme-challenge.{name} is the right one"
                 ),
-            ))
+            };
+            Err(Problem::new(ProblemType::IncorrectResponse, detail))
         }
         (kind, identifier) => Err(Problem::malformed(format!(
             "control over {identifier} cannot be shown by {kind}"
@@ -272,6 +272,14 @@ impl Outside<'_> {
             Ok(several @ 2..) => (rest / several).min(DIAL),
             _ => rest,
         }
+    }
+}
+
+/// Whom we are connected to, in words: with split DNS the address is what one needs.
+fn at(name: &str, stream: &TcpStream) -> String {
+    match stream.peer_addr() {
+        Ok(peer) => format!("{name} at {}", peer.ip()),
+        Err(_) => name.to_owned(),
     }
 }
 

@@ -19,7 +19,7 @@ use x509_parser::der_parser::{Oid, oid};
 use x509_parser::prelude::{FromDer as _, GeneralName, ParsedExtension, X509Certificate};
 
 use super::super::problem::{Problem, ProblemType};
-use super::Outside;
+use super::{Outside, at};
 use crate::challenge::validation::ACME_TLS;
 use crate::challenge::{KeyAuthorization, reverse_name};
 use crate::identifier::{DnsName, Identifier};
@@ -39,16 +39,16 @@ pub(super) async fn validate(
     };
     let name = ServerName::try_from(name)
         .map_err(|_| Problem::malformed(format!("{identifier} cannot be a server name")))?;
-    let stream = handshake(stream, name, vec![ACME_TLS.to_vec()]).await?;
+    let peer = at(&identifier.to_string(), &stream);
+    let stream = handshake(stream, name, vec![ACME_TLS.to_vec()], &peer).await?;
     let (_, connection) = stream.get_ref();
     if connection.alpn_protocol() != Some(ACME_TLS) {
-        return Err(tls(format!("{identifier} does not speak acme-tls/1")));
+        return Err(tls(format!("{peer} does not speak acme-tls/1")));
     }
     let certificate = connection.peer_certificates().and_then(<[_]>::first);
-    let certificate =
-        certificate.ok_or_else(|| tls(format!("{identifier} shows no certificate")))?;
+    let certificate = certificate.ok_or_else(|| tls(format!("{peer} shows no certificate")))?;
     check(certificate, identifier, right).map_err(|reason| {
-        let detail = format!("the tls-alpn-01 certificate of {identifier} {reason}");
+        let detail = format!("the tls-alpn-01 certificate of {peer} {reason}");
         Problem::new(ProblemType::IncorrectResponse, detail)
     })
 }
@@ -58,6 +58,7 @@ pub(super) async fn handshake(
     stream: TcpStream,
     name: ServerName<'static>,
     protocols: Vec<Vec<u8>>,
+    peer: &str,
 ) -> Result<TlsStream<TcpStream>, Problem> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let algorithms = provider.signature_verification_algorithms;
@@ -75,8 +76,11 @@ pub(super) async fn handshake(
         .await
         .map_err(|error| match error.get_ref() {
             // What rustls says holds no text of the peer's.
-            Some(reason) => tls(format!("the TLS handshake failed: {reason}")),
-            None => tls(format!("the TLS handshake failed: {}", error.kind())),
+            Some(reason) => tls(format!("the TLS handshake with {peer} failed: {reason}")),
+            None => tls(format!(
+                "the TLS handshake with {peer} failed: {}",
+                error.kind()
+            )),
         })
 }
 

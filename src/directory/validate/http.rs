@@ -7,11 +7,12 @@ use hyper::body::{Bytes, Incoming};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 use tokio_util::task::AbortOnDropHandle;
 use url::Url;
 
 use super::super::problem::{Problem, ProblemType};
-use super::{MAX_BODY, MAX_REDIRECTS, Outside, alpn};
+use super::{MAX_BODY, MAX_REDIRECTS, Outside, alpn, at};
 use crate::challenge::{HTTP_PREFIX, KeyAuthorization};
 use crate::identifier::Identifier;
 
@@ -43,22 +44,23 @@ pub(super) async fn validate(
     let mut to = (identifier.clone(), port);
     for _ in 0..=MAX_REDIRECTS {
         let (host, port) = &to;
-        let (response, _connection) = get(outside, host, *port, &url).await?;
-        if let Some(next) = redirect(&url, &response)? {
-            to = target(outside, &next)?;
+        let stream = outside.connect(host, *port).await?;
+        // Not the whole URL: another server may have written something into it.
+        let peer = at(&url.origin().ascii_serialization(), &stream);
+        let (response, _connection) = get(stream, host, &url, &peer).await?;
+        if let Some(next) = redirect(&url, &response, &peer)? {
+            to = target(outside, &next, &peer)?;
             url = next;
             continue;
         }
         if response.status() != StatusCode::OK {
-            return Err(incorrect(format!(
-                "{identifier} answered {} to the http-01 request, not 200",
-                response.status().as_u16()
-            )));
+            let status = response.status().as_u16();
+            return Err(incorrect(format!("{peer} answered {status}, not 200")));
         }
         let body = Limited::new(response.into_body(), MAX_BODY).collect().await;
         let body = body.map_err(|_| {
             incorrect(format!(
-                "the http-01 answer of {identifier} broke off or has more than {MAX_BODY} bytes"
+                "the answer of {peer} broke off or has more than {MAX_BODY} bytes"
             ))
         })?;
         // RFC 8555 §8.3 lets white space follow.
@@ -66,7 +68,7 @@ pub(super) async fn validate(
             return Ok(());
         }
         return Err(incorrect(format!(
-            "the http-01 answer of {identifier} is not the right one"
+            "the answer of {peer} is not the right one"
         )));
     }
     Err(Problem::new(
@@ -76,7 +78,7 @@ pub(super) async fn validate(
 }
 
 /// Where an answer sends us, when it does.
-fn redirect(from: &Url, response: &Response<Incoming>) -> Result<Option<Url>, Problem> {
+fn redirect(from: &Url, response: &Response<Incoming>, peer: &str) -> Result<Option<Url>, Problem> {
     if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
         return Ok(None);
     }
@@ -85,18 +87,17 @@ fn redirect(from: &Url, response: &Response<Incoming>) -> Result<Option<Url>, Pr
         .and_then(|value| value.to_str().ok())
         .and_then(|text| from.join(text).ok())
         .map(Some)
-        .ok_or_else(|| incorrect("a redirect without a usable location".to_owned()))
+        .ok_or_else(|| incorrect(format!("{peer} redirects without a usable location")))
 }
 
 async fn get(
-    outside: &Outside<'_>,
+    stream: TcpStream,
     host: &Identifier,
-    port: u16,
     url: &Url,
+    peer: &str,
 ) -> Result<Answer, Problem> {
-    let stream = outside.connect(host, port).await?;
     if url.scheme() == "http" {
-        return exchange(stream, url).await;
+        return exchange(stream, url, peer).await;
     }
     let name = match host {
         Identifier::Ip(ip) => ServerName::from(*ip),
@@ -105,14 +106,16 @@ async fn get(
     };
     // Who redirects to https shows nothing by its certificate: what counts is that
     // the name's own server on port 80 sent us there.
-    let stream = alpn::handshake(stream, name, Vec::new()).await?;
-    exchange(stream, url).await
+    let stream = alpn::handshake(stream, name, Vec::new(), peer).await?;
+    exchange(stream, url, peer).await
 }
 
 /// The host and port of a URL that we are sent to, when we may go there.
-fn target(outside: &Outside<'_>, url: &Url) -> Result<(Identifier, u16), Problem> {
-    let refuse =
-        |reason: &str| Problem::new(ProblemType::Connection, format!("a redirect {reason}"));
+fn target(outside: &Outside<'_>, url: &Url, peer: &str) -> Result<(Identifier, u16), Problem> {
+    let refuse = |reason: &str| {
+        let detail = format!("{peer} redirects {reason}");
+        Problem::new(ProblemType::Connection, detail)
+    };
     let policy = outside.policy;
     let port = url.port_or_known_default();
     let allowed = match (url.scheme(), port) {
@@ -121,7 +124,10 @@ fn target(outside: &Outside<'_>, url: &Url) -> Result<(Identifier, u16), Problem
         _ => return Err(refuse("to something else than http or https")),
     };
     let (Some(port), true) = (port, allowed) else {
-        return Err(refuse("to a port that this CA does not connect to"));
+        let port = port.unwrap_or_default();
+        return Err(refuse(&format!(
+            "to port {port}, which this CA does not connect to"
+        )));
     };
     if !url.username().is_empty() || url.password().is_some() {
         return Err(refuse("with a user name"));
@@ -132,11 +138,14 @@ fn target(outside: &Outside<'_>, url: &Url) -> Result<(Identifier, u16), Problem
     }
 }
 
-async fn exchange<S>(stream: S, url: &Url) -> Result<Answer, Problem>
+async fn exchange<S>(stream: S, url: &Url, peer: &str) -> Result<Answer, Problem>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let broken = |_| Problem::new(ProblemType::Connection, "the server speaks no usable HTTP");
+    let broken = |_| {
+        let detail = format!("{peer} speaks no usable HTTP");
+        Problem::new(ProblemType::Connection, detail)
+    };
     let authority = match (url.host_str().unwrap_or_default(), url.port()) {
         (host, Some(port)) => format!("{host}:{port}"),
         (host, None) => host.to_owned(),

@@ -176,6 +176,36 @@ async fn http_01_takes_the_right_answer_and_only_that() {
 }
 
 #[tokio::test]
+async fn a_failure_says_who_answered_and_from_where() {
+    let wanted = wanted(ChallengeKind::Http01, "a.test");
+    for (answers, words) in [
+        (
+            vec![ok("wrong")],
+            "the answer of http://a.test at 127.0.0.1 is not the right one",
+        ),
+        (
+            vec![
+                to("http://b.test/secret"),
+                "HTTP/1.1 404 No\r\n\r\n".to_owned(),
+            ],
+            "http://b.test at 127.0.0.1 answered 404, not 200",
+        ),
+        (
+            vec![to("http://b.test:8080/secret")],
+            "http://a.test at 127.0.0.1 redirects to port 8080, which this CA does not connect to",
+        ),
+        (
+            vec!["hello\r\n\r\n".to_owned()],
+            "http://a.test at 127.0.0.1 speaks no usable HTTP",
+        ),
+    ] {
+        let here = web(answers).await;
+        let problem = validate(&here, &once(), &wanted).await.unwrap_err();
+        assert_eq!(problem.detail(), words);
+    }
+}
+
+#[tokio::test]
 async fn a_redirect_to_an_address_is_one_however_it_is_written() {
     let wanted = wanted(ChallengeKind::Http01, "a.test");
     for host in ["127.0.0.0x1", "0x7f.1", "2130706433", "017700000001"] {

@@ -392,7 +392,7 @@ impl Service {
                 return Ok(Next::Wait(Box::pin(told), Then::Order(id, urls)));
             }
             Route::Authorization(id) => self.authorization(&account, &id, &request, &urls),
-            Route::Challenge(id) => match self.begin_challenge(&account, &id, &request)? {
+            Route::Challenge(id) => match self.begin_challenge(&account, &id, &request, from)? {
                 Begun::Known(found) => self.challenge(&found, &id, &urls),
                 Begun::Look(wanted, admitted) => {
                     let asker = Asker::new(&account, Some(from));

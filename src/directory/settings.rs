@@ -113,7 +113,8 @@ pub struct Limits {
     pub failures_per_name: u32,
     /// Certificates per name and hour.
     pub certificates_per_name: u32,
-    /// Validations going on at a time, over all accounts; a sixteenth of them for each.
+    /// Validations going on at a time, over all accounts; a sixteenth of them for each,
+    /// and a quarter for all of one client address (IPv6: /64).
     pub validations: u32,
 }
 

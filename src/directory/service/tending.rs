@@ -63,7 +63,7 @@ impl Service {
                 Some(url) => Urls::below(url).account(&validation.account),
                 None => String::new(),
             };
-            match self.slots.enter(&validation.account) {
+            match self.slots.enter(&validation.account, None) {
                 Ok(ticket) => {
                     let (account_id, name) = (&validation.account, &validation.identifier);
                     let trial = self.limiter.attempt_again(account_id, name);

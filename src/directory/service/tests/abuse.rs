@@ -562,6 +562,39 @@ async fn orders_of_one_address_count_whatever_their_accounts() {
 }
 
 #[tokio::test]
+async fn one_address_with_many_accounts_leaves_room_for_the_validations_of_others() {
+    let limits = Limits {
+        validations: 8,
+        ..Limits::default()
+    };
+    let world = World::with(Settings {
+        limits,
+        ..settings()
+    })
+    .await;
+    let mut hoarders = Vec::new();
+    for _ in 0..8 {
+        hoarders.push(world.client().await);
+    }
+    for client in &hoarders {
+        let (_, order) = client.ordered(&["slow.test"]).await;
+        let dns01 = client.first_dns01(&order).await;
+        let url = dns01["url"].as_str().unwrap();
+        let begun = async { while client.fetch(url).await.at("status") != "processing" {} };
+        tokio::select! {
+            _ = client.post(url, json!({})) => {}
+            () = begun => {}
+        }
+    }
+    // An answer that says `valid` did not wait for any of them.
+    world.move_to("192.0.2.8");
+    world.client().await.obtain(&["a.test"]).await;
+    world.move_to("2001:db8::1");
+    world.client().await.obtain(&["b.test"]).await;
+    assert_eq!(world.happened("validated dns-01 false"), 0);
+}
+
+#[tokio::test]
 async fn validations_begun_together_do_not_fail_more_often_than_they_may() {
     let limits = Limits {
         failures_per_name: 2,

@@ -38,6 +38,8 @@ pub enum Key {
     Failures(AccountId, Identifier),
     /// Certificates for a name.
     Certificates(Identifier),
+    /// Certificates for a name that replace one that is due.
+    Replacements(Identifier),
 }
 
 /// Counts what happened in the last hour.

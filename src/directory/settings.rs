@@ -111,7 +111,7 @@ pub struct Limits {
     /// Failed validations per account and name and hour; one that goes on counts until it
     /// succeeds.
     pub failures_per_name: u32,
-    /// Certificates per name and hour.
+    /// Certificates per name and hour; as many again that replace one that is due.
     pub certificates_per_name: u32,
     /// Validations going on at a time, over all accounts; a sixteenth of them for each,
     /// and a quarter for all of one client address (IPv6: /64).

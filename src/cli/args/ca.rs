@@ -435,7 +435,7 @@ pub(in crate::cli) struct QuotaArgs {
     /// Failed validations of one account and name in an hour [default: 20]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
     pub(in crate::cli) max_failures_per_name: Option<u32>,
-    /// Certificates for one name in an hour [default: 100]
+    /// Certificates for one name in an hour; renewals that are due count apart [default: 100]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
     pub(in crate::cli) max_certificates_per_name: Option<u32>,
     /// Validations at the same time [default: 256]

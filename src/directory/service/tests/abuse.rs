@@ -725,3 +725,46 @@ async fn who_replaces_a_certificate_before_it_is_due_counts_like_anybody() {
     assert_eq!(late.problem(), "rateLimited");
     assert_eq!(world.leaves(), 2);
 }
+
+#[tokio::test]
+async fn replacements_that_are_due_are_held_up_by_their_own_number_alone() {
+    let limits = Limits {
+        certificates_per_name: 2,
+        ..Limits::default()
+    };
+    let world = World::with(Settings {
+        limits,
+        ..settings()
+    })
+    .await;
+    let (client, other) = (world.client().await, world.client().await);
+    let (chain, ..) = client.obtain(&["a.test"]).await;
+    other.obtain(&["a.test"]).await;
+    let used_up = client.order(json!({ "identifiers": [dns("a.test")] }));
+    assert_eq!(used_up.await.problem(), "rateLimited");
+    let mut leaf = chain[0].clone();
+    let key = PrivateKey::generate(KeyType::P256).unwrap();
+    // Each is due at once, as whoever wants more than others can see to.
+    let due = async |leaf: &Certificate| {
+        let revoked = json!({ "certificate": b64(leaf.der()) });
+        client.post(&format!("{BASE}/revoke-cert"), revoked).await;
+        json!({ "identifiers": [dns("a.test")], "replaces": ari_id(leaf) })
+    };
+    for _ in 0..2 {
+        let order = client.order(due(&leaf).await).await;
+        assert_eq!(order.status, StatusCode::CREATED, "{order:?}");
+        let order = order.json();
+        client.authorize(&order).await;
+        let done = client.finalize(&order, &csr_for(&key, &["a.test"])).await;
+        let chain = client.fetch(&done.at("certificate")).await;
+        leaf = Certificate::parse_pem(&chain.body).unwrap().swap_remove(0);
+    }
+    let again = due(&leaf).await;
+    let refused = client.order(again.clone()).await;
+    assert_eq!(refused.problem(), "rateLimited");
+    let detail = refused.at("detail");
+    assert!(detail.contains("replacements"), "{detail}");
+    assert_eq!(world.leaves(), 4, "twice the limit, and no more");
+    world.clock.advance(Duration::minutes(62));
+    assert_eq!(client.order(again).await.status, StatusCode::CREATED);
+}

@@ -102,9 +102,9 @@ impl Profile {
 pub struct Limits {
     /// New accounts per client address (IPv6: /64) and hour.
     pub accounts_per_address: u32,
-    /// New orders per account and hour.
+    /// New orders per account and hour; one for several names counts once for each.
     pub orders_per_account: u32,
-    /// New orders per client address (IPv6: /64) and hour.
+    /// New orders per client address (IPv6: /64) and hour, counted likewise.
     pub orders_per_address: u32,
     /// Orders of one account that are not finished.
     pub open_orders: u32,
@@ -122,7 +122,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             accounts_per_address: 100,
-            orders_per_account: 1000,
+            // Thirty of the largest.
+            orders_per_account: 3000,
             orders_per_address: 10_000,
             open_orders: 300,
             failures_per_name: 20,

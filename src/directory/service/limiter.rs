@@ -78,21 +78,30 @@ impl Limiter {
         taken.map_err(|wait| too_many("accounts from this address", wait))
     }
 
-    /// One more order of this account, of whoever is at this address.
+    /// One more order of this account, of whoever is at this address, for so many `names`:
+    /// it is names that cost room on the disk.
     pub(super) fn order(
         &self,
         account: &AccountId,
         from: IpAddr,
+        names: usize,
         now: Timestamp,
     ) -> Result<(), Problem> {
+        // What has more names than a limit takes all of it: it could never be had else.
+        let names = u32::try_from(names).unwrap_or(u32::MAX);
+        let of = |limit: u32| names.min(limit).max(1);
+        let counters = &self.counters;
         let address = Key::OrdersFrom(from.into());
         let most = self.limits.orders_per_address;
-        let full = |wait| too_many("orders from this address", wait);
-        self.counters.peek(&address, most, now).map_err(full)?;
+        let full = |wait| too_many("names in orders from this address", wait);
+        let room = counters.peek_several(&address, of(most), most, now);
+        room.map_err(full)?;
         let key = Key::Orders(account.clone());
-        let taken = self.counters.take(key, self.limits.orders_per_account, now);
-        taken.map_err(|wait| too_many("orders of this account", wait))?;
-        self.counters.take(address, most, now).map_err(full)
+        let limit = self.limits.orders_per_account;
+        let taken = counters.take_several(key, of(limit), limit, now);
+        taken.map_err(|wait| too_many("names in orders of this account", wait))?;
+        let taken = counters.take_several(address, of(most), most, now);
+        taken.map_err(full)
     }
 
     /// Whether one more certificate may be had for each of these names.

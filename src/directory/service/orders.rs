@@ -336,7 +336,7 @@ impl Service {
             let detail = "this account has too many orders that are not finished";
             return Err(Problem::rate_limited(detail, Wait::from_secs(60)));
         }
-        self.limiter.order(&account.id, from, now)?;
+        self.limiter.order(&account.id, from, counted.len(), now)?;
         self.limiter.may_issue(counted, now)
     }
 

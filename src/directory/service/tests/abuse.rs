@@ -562,6 +562,48 @@ async fn orders_of_one_address_count_whatever_their_accounts() {
 }
 
 #[tokio::test]
+async fn an_order_counts_as_often_as_it_has_names() {
+    let world = World::with(Settings {
+        limits: Limits {
+            orders_per_account: 3,
+            orders_per_address: 7,
+            ..Limits::default()
+        },
+        ..settings()
+    })
+    .await;
+    let names = |names: &[&str]| {
+        let names: Vec<_> = names.iter().map(|name| dns(name)).collect();
+        json!({ "identifiers": names })
+    };
+    let refused = async |client: &Client<'_>, asked, whose| {
+        let refused = client.order(asked).await;
+        assert_eq!(refused.problem(), "rateLimited");
+        let detail = refused.at("detail");
+        assert!(
+            detail.contains("names") && detail.contains(whose),
+            "{detail}"
+        );
+    };
+    let first = world.client().await;
+    first.ordered(&["a.test", "b.test"]).await;
+    let two = names(&["c.test", "d.test"]);
+    refused(&first, two, "of this account").await;
+    first.ordered(&["c.test"]).await;
+    refused(&first, names(&["d.test"]), "of this account").await;
+    // What has more names than the limit takes all of it, and can be had.
+    let second = world.client().await;
+    second
+        .ordered(&["a.test", "b.test", "c.test", "d.test"])
+        .await;
+    // By the address it counts for what it is.
+    let third = world.client().await;
+    refused(&third, names(&["a.test"]), "from this address").await;
+    world.clock.advance(Duration::minutes(62));
+    third.ordered(&["a.test", "b.test"]).await;
+}
+
+#[tokio::test]
 async fn one_address_with_many_accounts_leaves_room_for_the_validations_of_others() {
     let limits = Limits {
         validations: 8,

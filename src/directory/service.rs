@@ -242,7 +242,9 @@ impl Service {
         host: Option<&Authority>,
     ) -> Response<Bytes> {
         let kind = match status {
-            StatusCode::TOO_MANY_REQUESTS => ProblemType::RateLimited,
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+                ProblemType::RateLimited
+            }
             _ => ProblemType::Malformed,
         };
         let problem = Some(kind);

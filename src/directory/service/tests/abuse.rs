@@ -692,6 +692,7 @@ async fn what_the_server_around_it_refuses_is_a_problem_as_well() {
     for (status, problem) in [
         (StatusCode::PAYLOAD_TOO_LARGE, "malformed"),
         (StatusCode::TOO_MANY_REQUESTS, "rateLimited"),
+        (StatusCode::SERVICE_UNAVAILABLE, "rateLimited"),
         (StatusCode::MISDIRECTED_REQUEST, "malformed"),
         (StatusCode::BAD_REQUEST, "malformed"),
         (StatusCode::REQUEST_TIMEOUT, "malformed"),

@@ -40,14 +40,19 @@ impl Window {
 
     /// Counts `moment`, which may be long ago.
     pub(crate) fn push(&mut self, moment: Timestamp) {
-        self.count += 1;
+        self.push_several(moment, 1);
+    }
+
+    /// Counts `moment` that many times.
+    pub(crate) fn push_several(&mut self, moment: Timestamp, several: usize) {
+        self.count += several;
         let place = self
             .moments
             .partition_point(|(earlier, _)| *earlier <= moment);
         let before = place.checked_sub(1).and_then(|n| self.moments.get_mut(n));
         match before {
-            Some((same, times)) if *same == moment => *times += 1,
-            _ => self.moments.insert(place, (moment, 1)),
+            Some((same, times)) if *same == moment => *times += several,
+            _ => self.moments.insert(place, (moment, several)),
         }
     }
 
@@ -102,6 +107,21 @@ mod tests {
             assert_eq!(window.wait(most, HOUR, at(now)), wait, "{most} at {now}");
         }
         assert_eq!((window.count(), window.newest()), (0, None));
+    }
+
+    #[test]
+    fn several_at_a_moment_are_as_many_and_one_number() {
+        let mut window = Window::default();
+        for (minute, several) in [(0, 3), (10, 2), (0, 1)] {
+            window.push_several(at(minute), several);
+        }
+        assert_eq!((window.count(), window.moments.len()), (6, 2));
+        let wait = |window: &mut Window, most| window.wait(most, HOUR, at(50));
+        assert_eq!(wait(&mut window, 7), None);
+        assert_eq!(wait(&mut window, 3), Some(Duration::minutes(10)));
+        assert_eq!(wait(&mut window, 2), Some(Duration::minutes(20)));
+        assert_eq!(window.wait(3, HOUR, at(60)), None);
+        assert_eq!(window.count(), 2);
     }
 
     #[test]

@@ -30,14 +30,16 @@ const SPAN: Duration = Duration::minutes(61);
 pub enum Key {
     /// New accounts from an address, or an IPv6 /64.
     Accounts(ClientPrefix),
-    /// New orders of an account.
+    /// Names in new orders of an account.
     Orders(AccountId),
-    /// New orders from an address, or an IPv6 /64.
+    /// Names in new orders from an address, or an IPv6 /64.
     OrdersFrom(ClientPrefix),
     /// Failed validations of an account for a name.
     Failures(AccountId, Identifier),
     /// Certificates for a name.
     Certificates(Identifier),
+    /// Certificates for a name that replace one that is due.
+    Replacements(Identifier),
 }
 
 /// Counts what happened in the last hour.
@@ -52,26 +54,45 @@ impl Counters {
 
     /// Counts one more for `key`, unless that would be more than `limit` within an hour.
     pub fn take(&self, key: Key, limit: u32, now: Timestamp) -> Result<(), Wait> {
+        self.take_several(key, 1, limit, now)
+    }
+
+    /// Counts `several` more for `key`, or none of them where all would be more than
+    /// `limit` within an hour.
+    pub fn take_several(
+        &self,
+        key: Key,
+        several: u32,
+        limit: u32,
+        now: Timestamp,
+    ) -> Result<(), Wait> {
         let mut windows = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(window) = windows.get_mut(&key) {
-            look(window, limit, now)?;
-        } else if limit == 0 {
-            return Err(Wait::from(SPAN));
-        } else if windows.len() >= MAX_KEYS {
+        let known = windows.get_mut(&key);
+        let is_new = known.is_none();
+        look(known, several, limit, now)?;
+        if is_new && windows.len() >= MAX_KEYS {
             forget_the_quietest(&mut windows, now);
         }
-        windows.entry(key).or_default().push(step(now));
+        let window = windows.entry(key).or_default();
+        window.push_several(step(now), count(several));
         Ok(())
     }
 
     /// Whether [`Counters::take`] would count it now; counts nothing.
     pub fn peek(&self, key: &Key, limit: u32, now: Timestamp) -> Result<(), Wait> {
+        self.peek_several(key, 1, limit, now)
+    }
+
+    /// Whether [`Counters::take_several`] would count them now; counts nothing.
+    pub fn peek_several(
+        &self,
+        key: &Key,
+        several: u32,
+        limit: u32,
+        now: Timestamp,
+    ) -> Result<(), Wait> {
         let mut windows = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match windows.get_mut(key) {
-            Some(window) => look(window, limit, now),
-            None if limit == 0 => Err(Wait::from(SPAN)),
-            None => Ok(()),
-        }
+        look(windows.get_mut(key), several, limit, now)
     }
 }
 
@@ -86,11 +107,18 @@ impl From<Duration> for Wait {
     }
 }
 
-fn look(window: &mut Window, limit: u32, now: Timestamp) -> Result<(), Wait> {
-    let most = usize::try_from(limit).unwrap_or(usize::MAX);
-    window
-        .wait(most, SPAN, now)
-        .map_or(Ok(()), |wait| Err(wait.into()))
+/// Whether there is room for `several` more.
+fn look(window: Option<&mut Window>, several: u32, limit: u32, now: Timestamp) -> Result<(), Wait> {
+    let Some(room) = limit.checked_sub(several) else {
+        return Err(Wait::from(SPAN));
+    };
+    let most = count(room).saturating_add(1);
+    let wait = window.and_then(|window| window.wait(most, SPAN, now));
+    wait.map_or(Ok(()), |wait| Err(wait.into()))
+}
+
+fn count(number: u32) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
 }
 
 /// The start of the minute.
@@ -175,6 +203,21 @@ mod tests {
         }
         // Whoever was refused is not held back for longer.
         assert_eq!(take(3660 + 3660), Ok(()));
+    }
+
+    #[test]
+    fn several_are_counted_together_or_not_at_all() {
+        let counters = Counters::new();
+        let take = |several, seconds| counters.take_several(address(1), several, 5, at(seconds));
+        assert_eq!(take(6, 0), wait(3660), "more than there ever is room for");
+        assert_eq!(take(3, 0), Ok(()));
+        assert_eq!(take(3, 60), wait(3600));
+        assert_eq!(counters.peek_several(&address(1), 3, 5, at(60)), wait(3600));
+        assert_eq!(counters.peek_several(&address(1), 2, 5, at(60)), Ok(()));
+        assert_eq!(take(2, 60), Ok(()), "who was refused took nothing");
+        assert_eq!(take(1, 60), wait(3600));
+        assert_eq!(take(4, 60), wait(3660), "both have to be over");
+        assert_eq!(take(3, 3660), Ok(()));
     }
 
     #[test]

@@ -247,7 +247,9 @@ impl Service {
         host: Option<&Authority>,
     ) -> Response<Bytes> {
         let kind = match status {
-            StatusCode::TOO_MANY_REQUESTS => ProblemType::RateLimited,
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+                ProblemType::RateLimited
+            }
             _ => ProblemType::Malformed,
         };
         let problem = Problem::new(kind, reason).with_status(status);
@@ -399,7 +401,7 @@ impl Service {
                 return Ok(Next::Wait(Box::pin(told), Then::Order(id, urls)));
             }
             Route::Authorization(id) => self.authorization(&account, &id, &request, &urls),
-            Route::Challenge(id) => match self.begin_challenge(&account, &id, &request)? {
+            Route::Challenge(id) => match self.begin_challenge(&account, &id, &request, from)? {
                 Begun::Known(found) => self.challenge(&found, &id, &urls),
                 Begun::Look(wanted, admitted) => {
                     let asker = Asker::new(&account, Some(from));

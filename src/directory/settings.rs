@@ -102,18 +102,19 @@ impl Profile {
 pub struct Limits {
     /// New accounts per client address (IPv6: /64) and hour.
     pub accounts_per_address: u32,
-    /// New orders per account and hour.
+    /// New orders per account and hour; one for several names counts once for each.
     pub orders_per_account: u32,
-    /// New orders per client address (IPv6: /64) and hour.
+    /// New orders per client address (IPv6: /64) and hour, counted likewise.
     pub orders_per_address: u32,
     /// Orders of one account that are not finished.
     pub open_orders: u32,
     /// Failed validations per account and name and hour; one that goes on counts until it
     /// succeeds.
     pub failures_per_name: u32,
-    /// Certificates per name and hour.
+    /// Certificates per name and hour; as many again that replace one that is due.
     pub certificates_per_name: u32,
-    /// Validations going on at a time, over all accounts; a sixteenth of them for each.
+    /// Validations going on at a time, over all accounts; a sixteenth of them for each,
+    /// and a quarter for all of one client address (IPv6: /64).
     pub validations: u32,
 }
 
@@ -121,7 +122,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             accounts_per_address: 100,
-            orders_per_account: 1000,
+            // Thirty of the largest.
+            orders_per_account: 3000,
             orders_per_address: 10_000,
             open_orders: 300,
             failures_per_name: 20,

@@ -30,7 +30,14 @@ pub(super) enum Refusal {
     TooOften(Duration),
     /// The body is longer than [`Limits::body`].
     BodyTooLong,
+    /// As many bodies of the client are being read as may be.
+    ManyBodies,
+    /// As many bodies of all clients are being read as may be.
+    Busy,
 }
+
+/// When whoever finds that bodies are being read may ask again.
+const SOON: Duration = Duration::from_secs(5);
 
 impl Gate {
     pub(super) fn new(limits: &Limits, witness: &Witness) -> Self {
@@ -84,33 +91,48 @@ impl Refusal {
         match self {
             Self::TooOften(_) => "too_often",
             Self::BodyTooLong => "body_too_long",
+            Self::ManyBodies => "many_bodies",
+            Self::Busy => "busy",
         }
     }
 
     /// What the client is told.
     pub(super) fn answer(&self, version: Version) -> Response<Body> {
         tracing::debug!(outcome = self.outcome(), "a request was refused");
-        let mut response = match self {
-            Self::TooOften(wait) => {
-                let words = "too many requests; try again later";
-                let mut response = text(StatusCode::TOO_MANY_REQUESTS, words);
-                let seconds = wait.as_millis().div_ceil(1000).max(1);
-                let seconds = u64::try_from(seconds).unwrap_or(u64::MAX);
-                response.headers_mut().insert(RETRY_AFTER, seconds.into());
-                response
-            }
-            Self::BodyTooLong => {
-                let words = "the body of the request is too long";
-                let mut response = text(StatusCode::PAYLOAD_TOO_LARGE, words);
-                if version != Version::HTTP_2 {
-                    // The rest of the body is in the way of the next request.
-                    let close = HeaderValue::from_static("close");
-                    response.headers_mut().insert(CONNECTION, close);
-                }
-                response
-            }
+        let (status, words, wait) = match *self {
+            Self::TooOften(wait) => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "too many requests; try again later",
+                Some(wait),
+            ),
+            Self::BodyTooLong => (
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "the body of the request is too long",
+                None,
+            ),
+            Self::ManyBodies => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "too many requests at the same time; try again later",
+                Some(SOON),
+            ),
+            Self::Busy => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "too much is asked for at the same time; try again later",
+                Some(SOON),
+            ),
         };
-        response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
+        let mut response = text(status, words);
+        let headers = response.headers_mut();
+        headers.insert(CACHE_CONTROL, NO_STORE);
+        if let Some(wait) = wait {
+            let seconds = wait.as_millis().div_ceil(1000).max(1);
+            let seconds = u64::try_from(seconds).unwrap_or(u64::MAX);
+            headers.insert(RETRY_AFTER, seconds.into());
+        }
+        if version != Version::HTTP_2 && !matches!(self, Self::TooOften(_)) {
+            // The rest of the body is in the way of the next request.
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         response
     }
 }
@@ -134,9 +156,16 @@ mod tests {
             assert!(!answer.headers().contains_key("connection"));
         }
         for (version, closes) in [(Version::HTTP_11, true), (Version::HTTP_2, false)] {
-            let answer = Refusal::BodyTooLong.answer(version);
-            assert_eq!(answer.status(), 413);
-            assert_eq!(answer.headers().contains_key("connection"), closes);
+            for (refusal, status, waits) in [
+                (Refusal::BodyTooLong, 413, false),
+                (Refusal::ManyBodies, 429, true),
+                (Refusal::Busy, 503, true),
+            ] {
+                let answer = refusal.answer(version);
+                assert_eq!(answer.status(), status);
+                assert_eq!(answer.headers().contains_key("retry-after"), waits);
+                assert_eq!(answer.headers().contains_key("connection"), closes);
+            }
         }
     }
 }

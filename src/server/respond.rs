@@ -162,8 +162,8 @@ async fn refuse(request: Request<Incoming>, refusal: Refusal) -> Response<Body> 
     match refusal {
         Refusal::TooOften(_) => _ = discard_body(request).await,
         // A client that expects 100 has not sent its body yet, and need not.
-        Refusal::BodyTooLong if request.headers().contains_key(EXPECT) => {}
-        Refusal::BodyTooLong => linger(request.into_body()),
+        _ if request.headers().contains_key(EXPECT) => {}
+        _ => linger(request.into_body()),
     }
     answer
 }

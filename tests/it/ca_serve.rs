@@ -1,6 +1,7 @@
 //! `certmint ca serve`: how the private ACME directory starts, is looked after and ends.
 
 mod beside;
+mod bodies;
 mod issuing;
 mod kills;
 

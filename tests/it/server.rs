@@ -28,7 +28,11 @@ mod untaken;
 #[cfg(feature = "acme")]
 pub(crate) use acme::Twin;
 use http_page::Page;
+#[cfg(feature = "acme")]
+pub(crate) use site::connect_from;
 use site::{Site, curl};
+#[cfg(feature = "acme")]
+pub(crate) use stalled::memory;
 
 use crate::support::{TestEnv, tool};
 

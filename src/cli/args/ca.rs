@@ -423,10 +423,12 @@ pub(in crate::cli) struct QuotaArgs {
     /// with 429 [default: 100]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
     pub(in crate::cli) max_accounts_per_client: Option<u32>,
-    /// New orders of one account in an hour [default: 1000]
+    /// New orders of one account in an hour, each counted once for each of its names
+    /// [default: 3000]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
     pub(in crate::cli) max_orders_per_account: Option<u32>,
-    /// New orders of one client, whatever its accounts, in an hour [default: 10000]
+    /// New orders of one client, whatever its accounts, in an hour, each counted once for
+    /// each of its names [default: 10000]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
     pub(in crate::cli) max_orders_per_client: Option<u32>,
     /// Unfinished orders of one account [default: 300]
@@ -435,7 +437,7 @@ pub(in crate::cli) struct QuotaArgs {
     /// Failed validations of one account and name in an hour [default: 20]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
     pub(in crate::cli) max_failures_per_name: Option<u32>,
-    /// Certificates for one name in an hour [default: 100]
+    /// Certificates for one name in an hour; renewals that are due count apart [default: 100]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
     pub(in crate::cli) max_certificates_per_name: Option<u32>,
     /// Validations at the same time [default: 256]

@@ -178,7 +178,7 @@ impl Service {
     }
 
     /// RFC 9773 §5: what is replaced is the account's own, for one of the same names.
-    /// Gives its names once it is due: who renews when told to is not held up.
+    /// Gives its names once it is due: these are counted apart.
     pub(super) fn replaced(
         &self,
         id: &str,

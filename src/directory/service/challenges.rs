@@ -1,5 +1,6 @@
 //! Authorizations and challenges (RFC 8555 §7.5).
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration as Wait;
 
@@ -156,6 +157,7 @@ impl Service {
         account: &Account,
         id: &ChallengeId,
         request: &Verified,
+        from: IpAddr,
     ) -> Result<Begun, Problem> {
         let now = self.clock.now();
         let found = self.state.authorization_of(id, now)?;
@@ -173,7 +175,7 @@ impl Service {
             return Ok(Begun::Known(found));
         }
         let trial = self.limiter.attempt(&account.id, &found.identifier, now)?;
-        let ticket = self.slots.enter(&account.id)?;
+        let ticket = self.slots.enter(&account.id, Some(from))?;
         match self.state.start_challenge(id, now) {
             Ok(Started::Now(validation)) => Ok(Begun::Look(validation, Admitted { ticket, trial })),
             other => {

@@ -33,6 +33,15 @@ pub(super) struct Trial {
     all: Trials,
 }
 
+/// A name of a certificate, and what it counts as.
+#[derive(Debug)]
+pub(super) struct Named {
+    pub(super) name: Identifier,
+    /// Whether it replaces one for the same name that is due: these are counted apart, so
+    /// that who renews when told to is not held up by others (RFC 9773 §5).
+    pub(super) replaces_due: bool,
+}
+
 fn lock(trials: &Trials) -> MutexGuard<'_, HashMap<(AccountId, Identifier), u32>> {
     trials.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -69,47 +78,48 @@ impl Limiter {
         taken.map_err(|wait| too_many("accounts from this address", wait))
     }
 
-    /// One more order of this account, of whoever is at this address.
+    /// One more order of this account, of whoever is at this address, for so many `names`:
+    /// it is names that cost room on the disk.
     pub(super) fn order(
         &self,
         account: &AccountId,
         from: IpAddr,
+        names: usize,
         now: Timestamp,
     ) -> Result<(), Problem> {
+        // What has more names than a limit takes all of it: it could never be had else.
+        let names = u32::try_from(names).unwrap_or(u32::MAX);
+        let of = |limit: u32| names.min(limit).max(1);
+        let counters = &self.counters;
         let address = Key::OrdersFrom(from.into());
         let most = self.limits.orders_per_address;
-        let full = |wait| too_many("orders from this address", wait);
-        self.counters.peek(&address, most, now).map_err(full)?;
+        let full = |wait| too_many("names in orders from this address", wait);
+        let room = counters.peek_several(&address, of(most), most, now);
+        room.map_err(full)?;
         let key = Key::Orders(account.clone());
-        let taken = self.counters.take(key, self.limits.orders_per_account, now);
-        taken.map_err(|wait| too_many("orders of this account", wait))?;
-        self.counters.take(address, most, now).map_err(full)
+        let limit = self.limits.orders_per_account;
+        let taken = counters.take_several(key, of(limit), limit, now);
+        taken.map_err(|wait| too_many("names in orders of this account", wait))?;
+        let taken = counters.take_several(address, of(most), most, now);
+        taken.map_err(full)
     }
 
     /// Whether one more certificate may be had for each of these names.
-    pub(super) fn may_issue<'a>(
-        &self,
-        names: impl IntoIterator<Item = &'a Identifier>,
-        now: Timestamp,
-    ) -> Result<(), Problem> {
+    pub(super) fn may_issue(&self, names: &[Named], now: Timestamp) -> Result<(), Problem> {
         let limit = self.limits.certificates_per_name;
-        names.into_iter().try_for_each(|name| {
-            let room = self
-                .counters
-                .peek(&Key::Certificates(name.clone()), limit, now);
-            room.map_err(|wait| too_many_certificates(name, wait))
+        names.iter().try_for_each(|name| {
+            let room = self.counters.peek(&name.key(), limit, now);
+            room.map_err(|wait| name.too_many(wait))
         })
     }
 
     /// One more certificate for each of these names, or none.
-    pub(super) fn issue(&self, names: &[Identifier], now: Timestamp) -> Result<(), Problem> {
+    pub(super) fn issue(&self, names: &[Named], now: Timestamp) -> Result<(), Problem> {
         self.may_issue(names, now)?;
         let limit = self.limits.certificates_per_name;
         names.iter().try_for_each(|name| {
-            let taken = self
-                .counters
-                .take(Key::Certificates(name.clone()), limit, now);
-            taken.map_err(|wait| too_many_certificates(name, wait))
+            let taken = self.counters.take(name.key(), limit, now);
+            taken.map_err(|wait| name.too_many(wait))
         })
     }
 
@@ -160,8 +170,22 @@ impl Limiter {
     }
 }
 
-fn too_many_certificates(name: &Identifier, wait: Wait) -> Problem {
-    too_many(&format!("certificates for {name}"), wait)
+impl Named {
+    fn key(&self) -> Key {
+        let name = self.name.clone();
+        match self.replaces_due {
+            true => Key::Replacements(name),
+            false => Key::Certificates(name),
+        }
+    }
+
+    fn too_many(&self, wait: Wait) -> Problem {
+        let what = match self.replaces_due {
+            true => "replacements of certificates",
+            false => "certificates",
+        };
+        too_many(&format!("{what} for {}", self.name), wait)
+    }
 }
 
 fn too_many(what: &str, wait: Wait) -> Problem {

@@ -17,6 +17,7 @@ use super::super::{Asker, Permit, Profile};
 use super::Service;
 use super::answer::Answer;
 use super::issuing::{Job, refused};
+use super::limiter::Named;
 use super::route::Urls;
 use super::signed::decoded;
 use crate::challenge::ChallengeKind;
@@ -305,27 +306,29 @@ impl Service {
         }
     }
 
-    /// The names whose limit an order counts against: who renews when told to is not held
-    /// up (RFC 9773 §5).
+    /// The names of an order, each with the limit that it counts against.
     fn counted(
         &self,
         account: &Account,
         names: &[Identifier],
         replaces: Option<&str>,
-    ) -> Result<Vec<Identifier>, Problem> {
-        let exempt = match replaces {
+    ) -> Result<Vec<Named>, Problem> {
+        let due = match replaces {
             Some(replaced) => self.replaced(replaced, account, names)?,
             None => Vec::new(),
         };
-        let counted = names.iter().filter(|name| !exempt.contains(name));
-        Ok(counted.cloned().collect())
+        let counted = names.iter().map(|name| Named {
+            name: name.clone(),
+            replaces_due: due.contains(name),
+        });
+        Ok(counted.collect())
     }
 
     fn check_room(
         &self,
         account: &Account,
         from: IpAddr,
-        counted: &[Identifier],
+        counted: &[Named],
         now: Timestamp,
     ) -> Result<(), Problem> {
         if self.state.open_orders(&account.id, now)? >= u64::from(self.settings.limits.open_orders)
@@ -333,7 +336,7 @@ impl Service {
             let detail = "this account has too many orders that are not finished";
             return Err(Problem::rate_limited(detail, Wait::from_secs(60)));
         }
-        self.limiter.order(&account.id, from, now)?;
+        self.limiter.order(&account.id, from, counted.len(), now)?;
         self.limiter.may_issue(counted, now)
     }
 

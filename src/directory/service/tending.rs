@@ -19,6 +19,8 @@ const ROUND: Wait = Wait::from_secs(60);
 const ROUNDS: u32 = 60;
 /// How long what is over is kept, so that people can look why.
 const KEPT: Duration = Duration::days(7);
+/// The same for orders that came to no certificate, of which anybody can make many.
+const FRUITLESS_KEPT: Duration = Duration::DAY;
 /// How long a certificate stays in the inventory after it has expired.
 const REMEMBERED: Duration = Duration::days(400);
 
@@ -63,7 +65,7 @@ impl Service {
                 Some(url) => Urls::below(url).account(&validation.account),
                 None => String::new(),
             };
-            match self.slots.enter(&validation.account) {
+            match self.slots.enter(&validation.account, None) {
                 Ok(ticket) => {
                     let (account_id, name) = (&validation.account, &validation.identifier);
                     let trial = self.limiter.attempt_again(account_id, name);
@@ -101,7 +103,7 @@ impl Service {
     /// Forgets what is over: orders soon, certificates after a year.
     pub(super) fn sweep(&self) {
         let now = self.clock.now();
-        let orders = self.state.sweep(now - KEPT);
+        let orders = self.state.sweep(now - KEPT, now - FRUITLESS_KEPT);
         let swept = orders.and_then(|orders| {
             let certificates = self.state.sweep_certificates(now - REMEMBERED)?;
             Ok((orders, certificates))

@@ -158,6 +158,8 @@ struct World {
     zone: Arc<Zone>,
     seen: Arc<Seen>,
     service: Arc<Service>,
+    /// Where requests come from.
+    from: Mutex<IpAddr>,
 }
 
 fn settings() -> Settings {
@@ -203,7 +205,13 @@ impl World {
             zone,
             seen,
             service,
+            from: Mutex::new(FROM),
         }
+    }
+
+    /// From now on requests come from here.
+    fn move_to(&self, from: &str) {
+        *self.from.lock().unwrap() = from.parse().unwrap();
     }
 
     /// The same as after a crash: only the files are left.
@@ -230,7 +238,8 @@ impl World {
             .header(CONTENT_TYPE, kind)
             .body(Bytes::from(body))
             .unwrap();
-        let (head, body) = self.service.answer(request, FROM).await.into_parts();
+        let from = *self.from.lock().unwrap();
+        let (head, body) = self.service.answer(request, from).await.into_parts();
         Reply {
             status: head.status,
             headers: head.headers,

@@ -866,11 +866,8 @@ fn a_sweep_takes_what_nothing_depends_on_and_all_that_belongs_to_it() {
         (91, 1, 1),
         (4000, 0, 1),
     ] {
-        assert_eq!(
-            fixture.state.sweep(now() + DAY * days).unwrap(),
-            gone,
-            "{days}"
-        );
+        let moment = now() + DAY * days;
+        assert_eq!(fixture.state.sweep(moment, moment).unwrap(), gone, "{days}");
         assert_eq!(count(&fixture.state, "acme_orders"), left, "{days}");
     }
     for order in [lost, shown, issued] {
@@ -882,6 +879,38 @@ fn a_sweep_takes_what_nothing_depends_on_and_all_that_belongs_to_it() {
     assert_eq!(count(&fixture.state, "acme_authorizations"), 1);
     assert_eq!(count(&fixture.state, "acme_challenges"), 3);
     fixture.state.account(&account.id).unwrap();
+}
+
+#[test]
+fn a_sweep_takes_what_came_to_no_certificate_sooner() {
+    let fixture = Fixture::new();
+    let account = fixture.account();
+    let (given_up, lost) = (
+        fixture.order(&account, &["a.test"]),
+        fixture.order(&account, &["b.test"]),
+    );
+    fixture
+        .state
+        .deactivate_authorization(&given_up.authorizations[0], now())
+        .unwrap();
+    let issued = fixture.ready(&account, &["c.test"]);
+    fixture.issued(&issued, &[0x41], 1);
+    let stuck = fixture.ready(&account, &["d.test"]);
+    fixture
+        .state
+        .begin_issuance(&stuck.id, b"csr", now())
+        .unwrap();
+    let later = now() + DAY * 40;
+    let sweep = |moment| fixture.state.sweep(moment, later).unwrap();
+    assert_eq!(sweep(now()), 2);
+    for order in [given_up, lost] {
+        assert!(matches!(
+            fixture.state.order(&order.id, now()),
+            Err(StateError::NotFound("order"))
+        ));
+    }
+    assert_eq!(sweep(later), 1);
+    fixture.state.order(&stuck.id, now()).unwrap();
 }
 
 #[test]
@@ -1047,7 +1076,8 @@ fn past_orders_do_not_slow_a_new_one() {
         id.len()
     );
     fixture.issued(&order, &[0x41], 1);
-    let swept = fixture.state.sweep(now() - DAY * 90).unwrap();
+    let long_ago = now() - DAY * 90;
+    let swept = fixture.state.sweep(long_ago, long_ago).unwrap();
     assert_eq!(swept, PAST as u64);
     assert_eq!(count(&fixture.state, "acme_challenges"), 3);
 }

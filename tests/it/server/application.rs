@@ -174,6 +174,49 @@ fn a_body_that_is_too_long_or_too_slow_never_reaches_it() {
 }
 
 #[test]
+fn a_client_whose_bodies_do_not_end_keeps_no_other_from_being_heard() {
+    const MOST: usize = 64;
+    let env = TestEnv::new();
+    let site = site_of(&env, Limits::default(), Arc::new(Worded));
+    let client = Arc::new(site.client("http/1.1"));
+    // What is asked to go on has begun to be read.
+    let head = "POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 10\r\n\
+                expect: 100-continue\r\n\r\n";
+    let ask = |from: [u8; 4], words: &str| {
+        let stream = site.connect_from(from);
+        let mut stream = site.handshake_by(&client, "localhost", stream).unwrap();
+        stream.write_all(head.as_bytes()).unwrap();
+        let said = read_until(&mut stream, words);
+        (stream, said)
+    };
+    let hoarder = [127, 0, 0, 1];
+    let mut held: Vec<_> = (0..MOST).map(|_| ask(hoarder, "100 Continue")).collect();
+    let (_, refused) = ask(hoarder, "try again later");
+    for words in [
+        "HTTP/1.1 429 ",
+        "retry-after: 5",
+        "own: 1",
+        "connection: close",
+    ] {
+        assert!(refused.contains(words), "no `{words}` in {refused}");
+    }
+    let (mut other, _) = ask([127, 0, 0, 2], "100 Continue");
+    other.write_all(b"0123456789").unwrap();
+    read_until(&mut other, "127.0.0.2 10");
+    // What has no body takes no room.
+    let mut plain = site.handshake("localhost", "http/1.1").unwrap();
+    plain
+        .write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        .unwrap();
+    read_until(&mut plain, "127.0.0.1 0");
+    // One that has come makes room for another.
+    let (mut first, _) = held.pop().unwrap();
+    first.write_all(b"0123456789").unwrap();
+    read_until(&mut first, "127.0.0.1 10");
+    ask(hoarder, "100 Continue");
+}
+
+#[test]
 fn the_rate_of_requests_is_limited_before_it_is_asked() {
     let env = TestEnv::new();
     let limits = Limits {

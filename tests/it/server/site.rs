@@ -225,9 +225,18 @@ impl Site {
         client: &Arc<ClientConfig>,
         name: &str,
     ) -> Result<StreamOwned<ClientConnection, TcpStream>, std::io::Error> {
+        self.handshake_by(client, name, self.connect())
+    }
+
+    /// The same by a stream that is there.
+    pub(crate) fn handshake_by(
+        &self,
+        client: &Arc<ClientConfig>,
+        name: &str,
+        mut stream: TcpStream,
+    ) -> Result<StreamOwned<ClientConnection, TcpStream>, std::io::Error> {
         let name = ServerName::try_from(name.to_owned()).unwrap();
         let mut connection = ClientConnection::new(Arc::clone(client), name).unwrap();
-        let mut stream = self.connect();
         while connection.is_handshaking() {
             connection.complete_io(&mut stream)?;
         }

@@ -32,7 +32,7 @@ const ANSWERED: &str = "a ClientHello";
 const PER_ADDRESS: usize = 1000;
 
 /// A process's memory in kilobytes: `VmRSS` now, `VmHWM` at its highest.
-pub(super) fn memory(pid: u32, field: &str) -> u64 {
+pub(crate) fn memory(pid: u32, field: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix(field));
     let kilobytes = line.unwrap().trim_start_matches(':').trim();

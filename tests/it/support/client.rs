@@ -52,7 +52,11 @@ impl Client {
 
     /// A connection whose handshake is done and whose certificate is verified.
     pub(crate) fn connect(&self) -> io::Result<Connection> {
-        let mut stream = TcpStream::connect(self.address)?;
+        self.connect_by(TcpStream::connect(self.address)?)
+    }
+
+    /// The same by a stream that is there.
+    pub(crate) fn connect_by(&self, mut stream: TcpStream) -> io::Result<Connection> {
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_nodelay(true)?;
         let config = Arc::clone(&self.config);
@@ -83,6 +87,13 @@ impl Connection {
 
     pub(crate) fn leaf(&self) -> Certificate {
         Certificate::from_der(&self.0.conn.peer_certificates().unwrap()[0]).unwrap()
+    }
+
+    /// Sends what may be no whole request.
+    #[cfg(feature = "acme")]
+    pub(crate) fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.0.write_all(bytes)?;
+        self.0.flush()
     }
 
     /// Sends a request and leaves the answer for later.

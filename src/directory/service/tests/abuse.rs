@@ -564,7 +564,7 @@ async fn orders_of_one_address_count_whatever_their_accounts() {
 #[tokio::test]
 async fn what_a_validation_leaves_behind_counts_as_its_accounts() {
     let limits = Limits {
-        validations: 2,
+        validations: 8,
         ..Limits::default()
     };
     let world = World::with(Settings {
@@ -600,6 +600,81 @@ async fn what_a_validation_leaves_behind_counts_as_its_accounts() {
         }
     }
     assert_eq!(seen, "ready");
+}
+
+#[tokio::test]
+async fn an_order_counts_as_often_as_it_has_names() {
+    let world = World::with(Settings {
+        limits: Limits {
+            orders_per_account: 3,
+            orders_per_address: 7,
+            ..Limits::default()
+        },
+        ..settings()
+    })
+    .await;
+    let names = |names: &[&str]| {
+        let names: Vec<_> = names.iter().map(|name| dns(name)).collect();
+        json!({ "identifiers": names })
+    };
+    let refused = async |client: &Client<'_>, asked, whose| {
+        let refused = client.order(asked).await;
+        assert_eq!(refused.problem(), "rateLimited");
+        let detail = refused.at("detail");
+        assert!(
+            detail.contains("names") && detail.contains(whose),
+            "{detail}"
+        );
+    };
+    let first = world.client().await;
+    first.ordered(&["a.test", "b.test"]).await;
+    let two = names(&["c.test", "d.test"]);
+    refused(&first, two, "of this account").await;
+    first.ordered(&["c.test"]).await;
+    refused(&first, names(&["d.test"]), "of this account").await;
+    // What has more names than the limit takes all of it, and can be had.
+    let second = world.client().await;
+    second
+        .ordered(&["a.test", "b.test", "c.test", "d.test"])
+        .await;
+    // By the address it counts for what it is.
+    let third = world.client().await;
+    refused(&third, names(&["a.test"]), "from this address").await;
+    world.clock.advance(Duration::minutes(62));
+    third.ordered(&["a.test", "b.test"]).await;
+}
+
+#[tokio::test]
+async fn one_address_with_many_accounts_leaves_room_for_the_validations_of_others() {
+    let limits = Limits {
+        validations: 8,
+        ..Limits::default()
+    };
+    let world = World::with(Settings {
+        limits,
+        ..settings()
+    })
+    .await;
+    let mut hoarders = Vec::new();
+    for _ in 0..8 {
+        hoarders.push(world.client().await);
+    }
+    for client in &hoarders {
+        let (_, order) = client.ordered(&["slow.test"]).await;
+        let dns01 = client.first_dns01(&order).await;
+        let url = dns01["url"].as_str().unwrap();
+        let begun = async { while client.fetch(url).await.at("status") != "processing" {} };
+        tokio::select! {
+            _ = client.post(url, json!({})) => {}
+            () = begun => {}
+        }
+    }
+    // An answer that says `valid` did not wait for any of them.
+    world.move_to("192.0.2.8");
+    world.client().await.obtain(&["a.test"]).await;
+    world.move_to("2001:db8::1");
+    world.client().await.obtain(&["b.test"]).await;
+    assert_eq!(world.happened("validated dns-01 false"), 0);
 }
 
 #[tokio::test]
@@ -658,6 +733,7 @@ async fn what_the_server_around_it_refuses_is_a_problem_as_well() {
     for (status, problem) in [
         (StatusCode::PAYLOAD_TOO_LARGE, "malformed"),
         (StatusCode::TOO_MANY_REQUESTS, "rateLimited"),
+        (StatusCode::SERVICE_UNAVAILABLE, "rateLimited"),
         (StatusCode::MISDIRECTED_REQUEST, "malformed"),
         (StatusCode::BAD_REQUEST, "malformed"),
         (StatusCode::REQUEST_TIMEOUT, "malformed"),
@@ -732,4 +808,47 @@ async fn who_replaces_a_certificate_before_it_is_due_counts_like_anybody() {
     let late = client.finalize(&early, &csr).await;
     assert_eq!(late.problem(), "rateLimited");
     assert_eq!(world.leaves(), 2);
+}
+
+#[tokio::test]
+async fn replacements_that_are_due_are_held_up_by_their_own_number_alone() {
+    let limits = Limits {
+        certificates_per_name: 2,
+        ..Limits::default()
+    };
+    let world = World::with(Settings {
+        limits,
+        ..settings()
+    })
+    .await;
+    let (client, other) = (world.client().await, world.client().await);
+    let (chain, ..) = client.obtain(&["a.test"]).await;
+    other.obtain(&["a.test"]).await;
+    let used_up = client.order(json!({ "identifiers": [dns("a.test")] }));
+    assert_eq!(used_up.await.problem(), "rateLimited");
+    let mut leaf = chain[0].clone();
+    let key = PrivateKey::generate(KeyType::P256).unwrap();
+    // Each is due at once, as whoever wants more than others can see to.
+    let due = async |leaf: &Certificate| {
+        let revoked = json!({ "certificate": b64(leaf.der()) });
+        client.post(&format!("{BASE}/revoke-cert"), revoked).await;
+        json!({ "identifiers": [dns("a.test")], "replaces": ari_id(leaf) })
+    };
+    for _ in 0..2 {
+        let order = client.order(due(&leaf).await).await;
+        assert_eq!(order.status, StatusCode::CREATED, "{order:?}");
+        let order = order.json();
+        client.authorize(&order).await;
+        let done = client.finalize(&order, &csr_for(&key, &["a.test"])).await;
+        let chain = client.fetch(&done.at("certificate")).await;
+        leaf = Certificate::parse_pem(&chain.body).unwrap().swap_remove(0);
+    }
+    let again = due(&leaf).await;
+    let refused = client.order(again.clone()).await;
+    assert_eq!(refused.problem(), "rateLimited");
+    let detail = refused.at("detail");
+    assert!(detail.contains("replacements"), "{detail}");
+    assert_eq!(world.leaves(), 4, "twice the limit, and no more");
+    world.clock.advance(Duration::minutes(62));
+    assert_eq!(client.order(again).await.status, StatusCode::CREATED);
 }

@@ -79,6 +79,7 @@ async fn what_a_dead_directory_was_at_is_finished_by_the_server_once() {
             zone,
             seen,
             service,
+            ..
         } = world;
         let open = |settings| async { open(&home, settings, &clock, &zone, &seen).await.unwrap() };
         let server = if at_start {

@@ -863,7 +863,8 @@ fn a_sweep_takes_what_nothing_depends_on_and_all_that_belongs_to_it() {
         (2, 1, 3),
         (31, 1, 2),
         (89, 0, 2),
-        (91, 1, 1),
+        (119, 0, 2),
+        (121, 1, 1),
         (4000, 0, 1),
     ] {
         assert_eq!(
@@ -923,6 +924,65 @@ fn orders_are_listed_page_by_page_without_the_invalid_ones() {
             .unwrap(),
         0
     );
+}
+
+#[test]
+fn what_was_signed_for_others_is_told_with_the_account_it_was_ordered_by() {
+    let fixture = Fixture::new();
+    let account = fixture.account();
+    let order = fixture.ready(&account, &["a.test"]);
+    let names = ["b.test", "a.test"].map(|name| Identifier::parse(name).unwrap());
+    let elsewhere = |number, days| Entry {
+        id: None,
+        names: names.to_vec(),
+        ..leaf(number, "a.test", days)
+    };
+    fixture
+        .state
+        .begin_issuance(&order.id, b"csr", now())
+        .unwrap();
+    fixture.issue(&order, &elsewhere(1, 1)).unwrap();
+    let ledger = Ledger::open(&fixture.path()).unwrap();
+    let kept_here = leaf(3, "a.test", 1);
+    ledger
+        .record(&[elsewhere(2, 1), kept_here, elsewhere(4, -2)])
+        .unwrap();
+    let revoked = elsewhere(1, 1).serial;
+    ledger.revoke(&revoked, Reason::Superseded, now()).unwrap();
+    let seen = |ledger: &Ledger, moment| {
+        let mut seen = Vec::new();
+        visit_signed(ledger, moment, |one| seen.push(one)).unwrap();
+        seen.sort_by_key(|one| one.number);
+        seen
+    };
+    let found = seen(&ledger, now());
+    let [first, second] = &found[..] else {
+        panic!("{found:?}")
+    };
+    assert_eq!(
+        (&first.account, first.is_revoked),
+        (&Some(account.id), true)
+    );
+    assert_eq!((&second.account, second.is_revoked), (&None, false));
+    assert_eq!(first.serial, revoked);
+    assert_eq!(
+        first.names, "a.test\nb.test",
+        "in whatever order they were asked for"
+    );
+    assert_eq!(first.names, Signed::names_key(&names));
+    assert_eq!(seen(&ledger, now() - DAY * 3).len(), 3);
+
+    // Where no directory was ever run, nothing is made of it.
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = Ledger::open(&dir.path().join("ca.sqlite")).unwrap();
+    ledger.record(&[elsewhere(1, 1)]).unwrap();
+    assert_eq!(seen(&ledger, now())[0].account, None);
+    let tables = "SELECT count(*) FROM sqlite_master WHERE name LIKE 'acme%'";
+    let made: i64 = ledger
+        .connection()
+        .query_row(tables, [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(made, 0);
 }
 
 /// Fills the tables with past orders, each with two names and six challenges.
@@ -1016,6 +1076,7 @@ fn past_orders_do_not_slow_a_new_one() {
         account::CLOSE_ORDERS,
         account::CLOSE_AUTHORIZATIONS,
         account::SERIALS,
+        certificate::SIGNED,
     ] {
         let mut plan = held
             .ledger

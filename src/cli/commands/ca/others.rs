@@ -87,6 +87,32 @@ pub(super) fn has_successor(
     Ok(found)
 }
 
+/// What counts, is valid, and has only a root above it that the CA has moved on from.
+pub(super) fn left_behind(
+    authority: &Authority,
+    ledger: &Ledger,
+    now: Timestamp,
+) -> Result<Vec<Signed>, CliError> {
+    let root = &authority.newest_root().name;
+    let is_old = |issuer: &str| {
+        let issuer = authority.intermediate(issuer);
+        issuer.is_none_or(|issuer| issuer.issuer != *root)
+    };
+    let mut left = Vec::new();
+    for one in newest(ledger, now, |_| true)? {
+        if one.is_revoked || !is_old(&one.issuer) {
+            continue;
+        }
+        let replaced = one.account.is_none()
+            && has_successor(ledger, &one, now, |other| !is_old(&other.issuer))?;
+        if !replaced {
+            left.push(one);
+        }
+    }
+    left.sort_by_key(|one| one.number);
+    Ok(left)
+}
+
 /// Says whose client is to renew something.
 #[derive(Debug, Default)]
 pub(super) struct Clients {

@@ -1201,7 +1201,7 @@ _certmint() {
             return 0
             ;;
         certmint__subcmd__ca__subcmd__rotate__subcmd__root)
-            opts="-q -v -h -V --root-key --root-passphrase-file --passphrase-file --finish --home --quiet --verbose --color --log-format --help --version"
+            opts="-q -v -h -V --root-key --root-passphrase-file --passphrase-file --finish --force --home --quiet --verbose --color --log-format --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

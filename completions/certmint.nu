@@ -288,6 +288,7 @@ module completions {
     --root-passphrase-file: path # Passphrase of the root key: FILE's first line [default: --passphrase-file] [env: CERTMINT_CA_ROTATE_ROOT_ROOT_PASSPHRASE_FILE]
     --passphrase-file: path   # Passphrase of the CA's intermediate key: FILE's first line; `-` is standard input, a descriptor is /dev/fd/N; asked for on a terminal when not given [env: CERTMINT_CA_ROTATE_ROOT_PASSPHRASE_FILE]
     --finish                  # End the rotation: stop serving the cross-certificate and drop the old root from root.pem
+    --force                   # End it although certificates that are valid have only the old root above them
     --home: path              # State directory [default: /var/lib/certmint for root, else $XDG_DATA_HOME/certmint] [env: CERTMINT_HOME]
     --quiet(-q)               # Say only what went wrong [env: CERTMINT_QUIET]
     --verbose(-v)             # Say more; twice for everything
@@ -413,11 +414,11 @@ module completions {
     --allow-loopback          # Connect to loopback and link-local addresses as well [env: CERTMINT_CA_SERVE_ALLOW_LOOPBACK]
     --dns-server: string      # Name server to ask [default: the system's] [env: CERTMINT_CA_SERVE_DNS_SERVER]
     --max-accounts-per-client: string # New accounts of one client (an IPv4 address, an IPv6 /64) in an hour; more are answered with 429 [default: 100] [env: CERTMINT_CA_SERVE_MAX_ACCOUNTS_PER_CLIENT]
-    --max-orders-per-account: string # New orders of one account in an hour [default: 1000] [env: CERTMINT_CA_SERVE_MAX_ORDERS_PER_ACCOUNT]
-    --max-orders-per-client: string # New orders of one client, whatever its accounts, in an hour [default: 10000] [env: CERTMINT_CA_SERVE_MAX_ORDERS_PER_CLIENT]
+    --max-orders-per-account: string # New orders of one account in an hour, each counted once for each of its names [default: 3000] [env: CERTMINT_CA_SERVE_MAX_ORDERS_PER_ACCOUNT]
+    --max-orders-per-client: string # New orders of one client, whatever its accounts, in an hour, each counted once for each of its names [default: 10000] [env: CERTMINT_CA_SERVE_MAX_ORDERS_PER_CLIENT]
     --max-open-orders: string # Unfinished orders of one account [default: 300] [env: CERTMINT_CA_SERVE_MAX_OPEN_ORDERS]
     --max-failures-per-name: string # Failed validations of one account and name in an hour [default: 20] [env: CERTMINT_CA_SERVE_MAX_FAILURES_PER_NAME]
-    --max-certificates-per-name: string # Certificates for one name in an hour [default: 100] [env: CERTMINT_CA_SERVE_MAX_CERTIFICATES_PER_NAME]
+    --max-certificates-per-name: string # Certificates for one name in an hour; renewals that are due count apart [default: 100] [env: CERTMINT_CA_SERVE_MAX_CERTIFICATES_PER_NAME]
     --max-validations: string # Validations at the same time [default: 256] [env: CERTMINT_CA_SERVE_MAX_VALIDATIONS]
     --proxy-protocol-from: string # Require the PROXY protocol (version 1 or 2) of load balancers in this network, and believe it; repeatable or with commas [env: CERTMINT_CA_SERVE_PROXY_PROTOCOL_FROM]
     --max-body: string        # Longest body of a request, such as 100MiB; a longer one is answered with 413 [default: 100MiB] [env: CERTMINT_CA_SERVE_MAX_BODY]

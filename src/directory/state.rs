@@ -33,7 +33,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, Row, Transaction, TransactionBehavior};
 
 pub use account::{Account, AccountSummary, KeyChanged, NewAccount, Registered};
-pub use certificate::OrderOfCertificate;
+pub use certificate::{ORIGIN_KNOWN, OrderOfCertificate, Signed, visit_signed};
 pub use challenge::{Outcome, Started, Validation};
 pub use eab::{EabKey, NewEabKey, Trust};
 pub use id::{AccountId, AuthorizationId, ChallengeId, OrderId};

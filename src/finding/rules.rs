@@ -12,11 +12,11 @@ mod state;
 
 pub use chain::{Context, Linked, chain, link, name_mismatch};
 pub use key::{KeyHome, key_mismatch, key_mode};
-pub use life::{Life, Stage, due, life};
+pub use life::{Life, Stage, due, life, life_by_client};
 pub use profile::{Role, profile};
 pub use state::{
-    bad_request_signature, damaged, failing, handshake_signature, malformed, no_tls13, revoked,
-    rotation_unfinished, served_differs, stale_crl, unreadable, untrusted,
+    bad_request_signature, damaged, failing, handshake_signature, malformed, no_tls13, old_root,
+    revoked, rotation_unfinished, served_differs, stale_crl, unreadable, untrusted,
 };
 
 use super::{Finding, Severity};
@@ -103,10 +103,10 @@ use Severity::{Critical, Info, Warn};
 #[rustfmt::skip]
 pub const RULES: &[Rule] = &[
     // Time.
-    always("expired", Critical, "the certificate's life is over; clients refuse it"),
+    between("expired", Warn, Critical, "the certificate's life is over; clients refuse it (a warning where an ACME client was to renew it)"),
     always("not-yet-valid", Critical, "its life has not begun; a clock is wrong, or it was made for later"),
     always("due", Warn, "two thirds of its life are used (half, when it lives under 10 days; four fifths for a CA)"),
-    always("overdue", Critical, "nine tenths of its life are used and it was not renewed (19 of 20 for a CA)"),
+    between("overdue", Warn, Critical, "nine tenths of its life are used and it was not renewed (19 of 20 for a CA; a warning where an ACME client is to renew it)"),
     always("failing", Warn, "the last attempts to renew it failed"),
     // Keys and files.
     always("key-mismatch", Critical, "the private key beside a certificate belongs to another one"),
@@ -145,6 +145,7 @@ pub const RULES: &[Rule] = &[
     always("apple-no-eku", Warn, "without an extended key usage Apple's systems refuse it"),
     always("apple-lifetime", Warn, "Apple's systems refuse leaves of more than 825 days"),
     // The CA.
+    always("old-root", Warn, "only a root that the CA has moved on from leads to the certificate"),
     always("rotation-unfinished", Warn, "a new root was made and has no intermediate yet"),
     // Revocation.
     always("revoked", Critical, "its issuer took it back"),

@@ -127,8 +127,13 @@ pub struct CertInput {
     pub path: Option<PathBuf>,
     /// Its key's file, with the permission bits.
     pub key: Option<(PathBuf, u32)>,
-    /// Whether certmint renews it (it holds the key), or a person does.
+    /// Whether certmint renews it (it holds the key), or somebody else does.
     pub managed: bool,
+    /// The account of the private ACME directory whose client renews it; none when it is
+    /// managed, or a person renews it.
+    pub account: Option<String>,
+    /// Why only an old root leads to it, when that has to be told.
+    pub old_root: Option<String>,
     /// When it is due, if that is not two thirds of its life.
     pub renew_at: Option<Timestamp>,
     /// When and why it was revoked.
@@ -160,6 +165,8 @@ impl CertInput {
             path: None,
             key: None,
             managed: true,
+            account: None,
+            old_root: None,
             renew_at: None,
             revoked: None,
             failures: None,
@@ -261,6 +268,8 @@ pub struct CrlStatus {
 pub struct CertStatus {
     /// Whether certmint renews it.
     pub managed: bool,
+    /// The account of the private ACME directory whose client renews it.
+    pub account: Option<String>,
     /// The certificate, or what is left of it.
     #[serde(flatten)]
     pub entry: CertEntry,
@@ -320,7 +329,9 @@ impl CertStatus {
 
     /// How bad it is: the worst of state and findings.
     pub fn severity(&self) -> Option<Severity> {
-        self.state().severity().max(worst(self.findings()))
+        // Where somebody else's client renews, that state is no fault of the CA's.
+        let by_state = self.state().severity().filter(|_| self.account.is_none());
+        by_state.max(worst(self.findings()))
     }
 
     /// For sorting: severity, state, then what ends first.
@@ -476,6 +487,16 @@ fn life_or_early(
     if life.stage(role, now) != Stage::Fresh {
         return rules::life(subject, life, role, now);
     }
+    early(subject, life, renew_at, now)
+}
+
+/// What falls due by the caller's word.
+fn early(
+    subject: Subject<'_>,
+    life: Life,
+    renew_at: Option<Timestamp>,
+    now: Timestamp,
+) -> Option<Finding> {
     let early = renew_at.is_some_and(|at| at <= now);
     early.then(|| rules::due(subject, life, now))
 }
@@ -495,7 +516,12 @@ fn certificate(program: &str, input: &CertInput, now: Timestamp) -> CertStatus {
         renew: renew.as_deref(),
     };
     let mut findings = Vec::new();
-    let mut state = CertState::Ok;
+    let later = input.certificate.as_ref().filter(|c| now < c.not_before());
+    // A client may have ordered it for later, which is no fault.
+    let mut state = match later.and(input.account.as_ref()) {
+        Some(_) => CertState::NotYetValid,
+        None => CertState::Ok,
+    };
     let mut notice = |worse: CertState, finding: Finding| {
         state = state.max(worse);
         findings.push(finding);
@@ -508,8 +534,16 @@ fn certificate(program: &str, input: &CertInput, now: Timestamp) -> CertStatus {
     } else if let Some(certificate) = &input.certificate {
         let life = Life::of(certificate);
         let stage = CertState::from(life.stage(Role::Leaf, now)).max(CertState::Due);
-        if let Some(finding) = life_or_early(subject, life, Role::Leaf, input.renew_at, now) {
+        let found = match input.account {
+            Some(_) => rules::life_by_client(subject, life, now)
+                .or_else(|| early(subject, life, input.renew_at, now)),
+            None => life_or_early(subject, life, Role::Leaf, input.renew_at, now),
+        };
+        if let Some(finding) = found {
             notice(stage, finding);
+        }
+        if let Some(why) = &input.old_root {
+            notice(CertState::Due, rules::old_root(subject, why));
         }
     }
     if let Some(failures) = input.failures.as_ref().filter(|f| f.count > 0) {
@@ -532,6 +566,7 @@ fn certificate(program: &str, input: &CertInput, now: Timestamp) -> CertStatus {
     let Some(certificate) = &input.certificate else {
         return CertStatus {
             managed: input.managed,
+            account: input.account.clone(),
             entry: CertEntry::Damaged {
                 name: input.name.clone(),
                 status: state.max(CertState::Damaged),
@@ -548,6 +583,7 @@ fn certificate(program: &str, input: &CertInput, now: Timestamp) -> CertStatus {
     cert.findings = findings;
     CertStatus {
         managed: input.managed,
+        account: input.account.clone(),
         entry: CertEntry::Readable(Box::new(cert)),
     }
 }
@@ -743,6 +779,63 @@ mod tests {
         for cert in &status.certificates[..9] {
             assert!(cert.findings().iter().all(|f| f.fix.is_some()), "{cert:?}");
         }
+    }
+
+    #[test]
+    fn what_a_client_renews_is_a_warning_at_most_and_advice_is_about_the_client() {
+        let root = root("Root R1", |_| {});
+        let leaf = |name: &str, before: i32, after: i32| {
+            let (leaf, _) = root.leaf(name, |p| {
+                p.not_before = now() - DAY * before;
+                p.not_after = now() + DAY * after;
+            });
+            CertInput {
+                account: Some("an-account".to_owned()),
+                fix: Some("look at its client".to_owned()),
+                ..CertInput::new(name, leaf, false)
+            }
+        };
+        let old = CertInput {
+            old_root: Some("its issuer I1 is under R1".to_owned()),
+            ..leaf("old.test", 10, 80)
+        };
+        let early = CertInput {
+            renew_at: Some(now()),
+            ..leaf("early.test", 10, 80)
+        };
+        let inputs = [
+            leaf("due.test", 70, 20),
+            leaf("overdue.test", 81, 9),
+            leaf("expired.test", 91, -1),
+            leaf("later.test", -1, 91),
+            old,
+            early,
+        ];
+        let status = CaStatus::new(&ca(Vec::new(), Vec::new()), &inputs, now());
+        let seen: Vec<(&str, &str, Option<Severity>)> = status
+            .certificates
+            .iter()
+            .map(|c| (c.id(), c.state().as_str(), c.severity()))
+            .collect();
+        let warn = Some(Severity::Warn);
+        let expected = [
+            ("expired.test", "expired", warn),
+            ("overdue.test", "overdue", warn),
+            ("early.test", "due", warn),
+            ("old.test", "due", warn),
+            ("later.test", "not-yet-valid", None),
+            ("due.test", "ok", None),
+        ];
+        assert_eq!(seen, expected);
+        assert_eq!(status.overall, Overall::Warn);
+        for finding in status.all_findings() {
+            assert_eq!(finding.fix.as_deref(), Some("look at its client"));
+        }
+        let json = serde_json::to_value(&status.certificates[0]).unwrap();
+        assert_eq!(
+            (&json["managed"], &json["account"]),
+            (&false.into(), &"an-account".into())
+        );
     }
 
     #[test]

@@ -241,3 +241,32 @@ fn a_reader_that_goes_away_is_no_failure() {
         assert_eq!(out.stderr(), "", "{args}");
     }
 }
+
+#[test]
+fn a_revoked_one_is_no_fault_once_another_has_its_names() {
+    if tool("openssl").is_none() {
+        return;
+    }
+    let ca = Ca::new();
+    let sign = |out: &str| {
+        request(&ca, "/CN=a.test", &["subjectAltName=DNS:a.test,DNS:b.test"]);
+        let _ = ca.ca(["sign", "csr.pem", "--out", out]).run().success();
+        ca.serial(&ca.path(out))
+    };
+    let first = sign("first.pem");
+    let _ = ca.ca(["revoke", &first]).run().success();
+    let out = ca.ca(["status"]).run().code(4);
+    assert!(out.stdout().contains("revoked"), "{}", out.stdout());
+    // For one of the names alone it is none.
+    request(&ca, "/CN=a.test", &["subjectAltName=DNS:a.test"]);
+    let _ = ca
+        .ca(["sign", "csr.pem", "--out", "less.pem"])
+        .run()
+        .success();
+    let _ = ca.ca(["status"]).run().code(4);
+    let second = sign("second.pem");
+    let out = ca.ca(["status"]).run().success();
+    assert!(out.stdout().contains("2 certificates"), "{}", out.stdout());
+    let _ = ca.ca(["revoke", &second]).run().success();
+    let _ = ca.ca(["status"]).run().code(4);
+}

@@ -285,6 +285,9 @@ pub(in crate::cli) struct RotateRootArgs {
     /// End the rotation: stop serving the cross-certificate and drop the old root from root.pem
     #[arg(long)]
     pub(in crate::cli) finish: bool,
+    /// End it although certificates that are valid have only the old root above them
+    #[arg(long, requires = "finish")]
+    pub(in crate::cli) force: bool,
 }
 
 #[derive(Debug, Subcommand)]

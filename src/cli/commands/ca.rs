@@ -6,6 +6,7 @@ mod eab;
 mod init;
 mod issue;
 mod list;
+mod others;
 mod revoke;
 mod rotate;
 #[cfg(feature = "acme")]

@@ -324,6 +324,7 @@ fn renews(status: &CertStatus, now: Timestamp) -> String {
         return String::new();
     };
     match cert.renew_at {
+        _ if status.account.is_some() => "by its client".to_owned(),
         _ if !status.managed => "by hand".to_owned(),
         None => "-".to_owned(),
         Some(at) => match overdue_by(at, now) {

@@ -19,6 +19,7 @@ use super::signed::{Signatory, decoded};
 use crate::bundle::{Certificate, to_pem};
 use crate::clock::{Duration, Timestamp};
 use crate::identifier::Identifier;
+use crate::pki::Intermediate;
 use crate::pki::ledger::{Entry, Reason, Revoke, Role};
 
 const CHAIN: &str = "application/pem-certificate-chain";
@@ -155,9 +156,19 @@ impl Service {
     pub(super) fn renewal_info(&self, id: &str) -> Result<Answer, Problem> {
         let entry = self.named(id)?;
         let info = RenewalInfo {
-            suggested_window: window(&entry, self.clock.now()),
+            suggested_window: self.window(&entry),
         };
         Ok(Answer::json(&info).retry_after(ARI_PAUSE))
+    }
+
+    /// When it should be renewed: in the course of its life, or sooner, once the CA has
+    /// moved to another root.
+    fn window(&self, entry: &Entry) -> Window {
+        let usual = window(entry, self.clock.now());
+        match left_since(entry, self.ca.authority().intermediates()) {
+            Some(since) => usual.or_sooner(move_window(entry, since)),
+            None => usual,
+        }
     }
 
     /// The leaf that RFC 9773 §4.1 names by its issuer's key and its serial number.
@@ -193,7 +204,7 @@ impl Service {
             return Err(Problem::unauthorized(detail));
         }
         if names.iter().any(|name| entry.names.contains(name)) {
-            let due = window(&entry, now).start <= now;
+            let due = self.window(&entry).start <= now;
             return Ok(if due { entry.names } else { Vec::new() });
         }
         Err(Problem::malformed(
@@ -237,4 +248,33 @@ fn window(entry: &Entry, now: Timestamp) -> Window {
         (start, start + life / WINDOW_PART)
     };
     Window { start, end }
+}
+
+/// The window of what is valid when its CA leaves its root: a third of what is left of its
+/// life, and a day at most, so that not everybody comes at once. It does not move with the
+/// time of day: whoever asks late finds it in the past.
+fn move_window(entry: &Entry, since: Timestamp) -> Window {
+    let part: Duration = (entry.not_after - since) / 3;
+    Window {
+        start: since,
+        end: since + part.clamp(Duration::MINUTE, Duration::DAY),
+    }
+}
+
+/// Since when the CA has issued under another root than that of this leaf.
+fn left_since(entry: &Entry, intermediates: &[Intermediate]) -> Option<Timestamp> {
+    let mut later = intermediates.iter().skip_while(|i| i.name != entry.issuer);
+    let root = &later.next()?.issuer;
+    let first = later.find(|i| i.issuer != *root)?;
+    Some(first.certificate.not_before().max(entry.not_before))
+}
+
+impl Window {
+    fn or_sooner(self, other: Self) -> Self {
+        if other.start < self.start {
+            other
+        } else {
+            self
+        }
+    }
 }

@@ -17,10 +17,9 @@ use crate::finding::words::causes;
 const ROUND: Wait = Wait::from_secs(60);
 /// In how many of these rounds nothing but what failed before is looked at.
 const ROUNDS: u32 = 60;
-/// How long what is over is kept, so that people can look why.
-const KEPT: Duration = Duration::days(7);
-/// The same for orders that came to no certificate, of which anybody can make many.
-const FRUITLESS_KEPT: Duration = Duration::DAY;
+/// How long what is over is kept, so that people can look why: not for long, since anybody
+/// can make many orders that come to nothing.
+const KEPT: Duration = Duration::DAY;
 /// How long a certificate stays in the inventory after it has expired.
 const REMEMBERED: Duration = Duration::days(400);
 
@@ -103,7 +102,7 @@ impl Service {
     /// Forgets what is over: orders soon, certificates after a year.
     pub(super) fn sweep(&self) {
         let now = self.clock.now();
-        let orders = self.state.sweep(now - KEPT, now - FRUITLESS_KEPT);
+        let orders = self.state.sweep(now - KEPT);
         let swept = orders.and_then(|orders| {
             let certificates = self.state.sweep_certificates(now - REMEMBERED)?;
             Ok((orders, certificates))

@@ -35,7 +35,10 @@ use crate::directory::state::Trust;
 use crate::identifier::{Identifier, NameConstraints};
 use crate::key::{KeyType, PrivateKey};
 use crate::pki::ledger::{Filter, Ledger, Role};
-use crate::pki::{CaName, InitRequest, init, request as csr};
+use crate::pki::{
+    CaName, InitRequest, RotateIntermediate, RotateRoot, init, request as csr, rotate_intermediate,
+    rotate_root,
+};
 
 const FROM: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
 const BASE: &str = "https://ca.test";

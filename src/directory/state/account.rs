@@ -62,8 +62,8 @@ pub struct AccountSummary {
     pub eab_revoked_at: Option<Timestamp>,
     /// Whether it has to show control of names.
     pub trust: Trust,
-    /// Its certificates that are remembered: those that came of an order, until a week
-    /// after their end.
+    /// Its certificates that are remembered: those that came of an order, until five
+    /// weeks after their end.
     pub certificates: u64,
     /// When it made the last of its remembered orders that did not fail.
     pub last_ordered_at: Option<Timestamp>,

@@ -269,20 +269,18 @@ impl State {
         })
     }
 
-    /// Forgets orders on which nothing depends since before `moment`, or, where they came
-    /// to no certificate, since before `fruitless`, which is not earlier; with all that
-    /// belongs to them. Says how many.
+    /// Forgets orders on which nothing depends since before `moment`, with all that
+    /// belongs to them, and says how many.
     ///
     /// An order depends on nothing once it and its authorizations have run out and its
     /// certificate has expired. Accounts and external account keys stay.
-    pub fn sweep(&self, moment: Timestamp, fruitless: Timestamp) -> Result<u64, StateError> {
+    pub fn sweep(&self, moment: Timestamp) -> Result<u64, StateError> {
         /// How many orders one transaction takes, so that nobody waits long behind it.
         const BATCH: u64 = 200;
         let mut swept = 0;
         loop {
             let gone = self.write(Commit::Quick, |db| {
-                let (moment, fruitless) = (moment.unix_timestamp(), fruitless.unix_timestamp());
-                Ok(run(db, SWEEP, params![moment, fruitless, BATCH])? as u64)
+                Ok(run(db, SWEEP, params![moment.unix_timestamp(), BATCH])? as u64)
             })?;
             swept += gone;
             if gone < BATCH {
@@ -477,8 +475,7 @@ pub(super) const AUTHORIZED: &str = "SELECT 1 FROM acme_authorizations WHERE acc
 /// What is being issued stays, however old: its certificate may be in the inventory.
 pub(super) const SWEEP: &str = "DELETE FROM acme_orders WHERE number IN (
     SELECT number FROM acme_orders INDEXED BY acme_orders_by_end
-    WHERE keep_until < ?2 AND (keep_until < ?1 OR serial IS NULL)
-    AND status <> 'processing' LIMIT ?3)";
+    WHERE keep_until < ?1 AND status <> 'processing' LIMIT ?2)";
 
 fn read_order(row: &Row<'_>, now: Timestamp) -> Result<Order, StateError> {
     let text = |column: &str| row.get::<_, String>(column);

@@ -863,11 +863,15 @@ fn a_sweep_takes_what_nothing_depends_on_and_all_that_belongs_to_it() {
         (2, 1, 3),
         (31, 1, 2),
         (89, 0, 2),
-        (91, 1, 1),
+        (119, 0, 2),
+        (121, 1, 1),
         (4000, 0, 1),
     ] {
-        let moment = now() + DAY * days;
-        assert_eq!(fixture.state.sweep(moment, moment).unwrap(), gone, "{days}");
+        assert_eq!(
+            fixture.state.sweep(now() + DAY * days).unwrap(),
+            gone,
+            "{days}"
+        );
         assert_eq!(count(&fixture.state, "acme_orders"), left, "{days}");
     }
     for order in [lost, shown, issued] {
@@ -879,38 +883,6 @@ fn a_sweep_takes_what_nothing_depends_on_and_all_that_belongs_to_it() {
     assert_eq!(count(&fixture.state, "acme_authorizations"), 1);
     assert_eq!(count(&fixture.state, "acme_challenges"), 3);
     fixture.state.account(&account.id).unwrap();
-}
-
-#[test]
-fn a_sweep_takes_what_came_to_no_certificate_sooner() {
-    let fixture = Fixture::new();
-    let account = fixture.account();
-    let (given_up, lost) = (
-        fixture.order(&account, &["a.test"]),
-        fixture.order(&account, &["b.test"]),
-    );
-    fixture
-        .state
-        .deactivate_authorization(&given_up.authorizations[0], now())
-        .unwrap();
-    let issued = fixture.ready(&account, &["c.test"]);
-    fixture.issued(&issued, &[0x41], 1);
-    let stuck = fixture.ready(&account, &["d.test"]);
-    fixture
-        .state
-        .begin_issuance(&stuck.id, b"csr", now())
-        .unwrap();
-    let later = now() + DAY * 40;
-    let sweep = |moment| fixture.state.sweep(moment, later).unwrap();
-    assert_eq!(sweep(now()), 2);
-    for order in [given_up, lost] {
-        assert!(matches!(
-            fixture.state.order(&order.id, now()),
-            Err(StateError::NotFound("order"))
-        ));
-    }
-    assert_eq!(sweep(later), 1);
-    fixture.state.order(&stuck.id, now()).unwrap();
 }
 
 #[test]
@@ -952,6 +924,65 @@ fn orders_are_listed_page_by_page_without_the_invalid_ones() {
             .unwrap(),
         0
     );
+}
+
+#[test]
+fn what_was_signed_for_others_is_told_with_the_account_it_was_ordered_by() {
+    let fixture = Fixture::new();
+    let account = fixture.account();
+    let order = fixture.ready(&account, &["a.test"]);
+    let names = ["b.test", "a.test"].map(|name| Identifier::parse(name).unwrap());
+    let elsewhere = |number, days| Entry {
+        id: None,
+        names: names.to_vec(),
+        ..leaf(number, "a.test", days)
+    };
+    fixture
+        .state
+        .begin_issuance(&order.id, b"csr", now())
+        .unwrap();
+    fixture.issue(&order, &elsewhere(1, 1)).unwrap();
+    let ledger = Ledger::open(&fixture.path()).unwrap();
+    let kept_here = leaf(3, "a.test", 1);
+    ledger
+        .record(&[elsewhere(2, 1), kept_here, elsewhere(4, -2)])
+        .unwrap();
+    let revoked = elsewhere(1, 1).serial;
+    ledger.revoke(&revoked, Reason::Superseded, now()).unwrap();
+    let seen = |ledger: &Ledger, moment| {
+        let mut seen = Vec::new();
+        visit_signed(ledger, moment, |one| seen.push(one)).unwrap();
+        seen.sort_by_key(|one| one.number);
+        seen
+    };
+    let found = seen(&ledger, now());
+    let [first, second] = &found[..] else {
+        panic!("{found:?}")
+    };
+    assert_eq!(
+        (&first.account, first.is_revoked),
+        (&Some(account.id), true)
+    );
+    assert_eq!((&second.account, second.is_revoked), (&None, false));
+    assert_eq!(first.serial, revoked);
+    assert_eq!(
+        first.names, "a.test\nb.test",
+        "in whatever order they were asked for"
+    );
+    assert_eq!(first.names, Signed::names_key(&names));
+    assert_eq!(seen(&ledger, now() - DAY * 3).len(), 3);
+
+    // Where no directory was ever run, nothing is made of it.
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = Ledger::open(&dir.path().join("ca.sqlite")).unwrap();
+    ledger.record(&[elsewhere(1, 1)]).unwrap();
+    assert_eq!(seen(&ledger, now())[0].account, None);
+    let tables = "SELECT count(*) FROM sqlite_master WHERE name LIKE 'acme%'";
+    let made: i64 = ledger
+        .connection()
+        .query_row(tables, [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(made, 0);
 }
 
 /// Fills the tables with past orders, each with two names and six challenges.
@@ -1045,6 +1076,7 @@ fn past_orders_do_not_slow_a_new_one() {
         account::CLOSE_ORDERS,
         account::CLOSE_AUTHORIZATIONS,
         account::SERIALS,
+        certificate::SIGNED,
     ] {
         let mut plan = held
             .ledger
@@ -1077,7 +1109,7 @@ fn past_orders_do_not_slow_a_new_one() {
     );
     fixture.issued(&order, &[0x41], 1);
     let long_ago = now() - DAY * 90;
-    let swept = fixture.state.sweep(long_ago, long_ago).unwrap();
+    let swept = fixture.state.sweep(long_ago).unwrap();
     assert_eq!(swept, PAST as u64);
     assert_eq!(count(&fixture.state, "acme_challenges"), 3);
 }

@@ -125,6 +125,21 @@ pub fn life(subject: Subject<'_>, life: Life, role: Role, now: Timestamp) -> Opt
     }
 }
 
+/// `expired` or `overdue` of what an ACME client is to renew, as warnings: whoever has an
+/// account could alarm the CA's operator otherwise. That it is due is the client's affair,
+/// and a life that begins later is what was ordered.
+pub fn life_by_client(subject: Subject<'_>, life: Life, now: Timestamp) -> Option<Finding> {
+    let finding = match life.stage(Role::Leaf, now) {
+        Stage::Fresh | Stage::Due | Stage::NotYet => return None,
+        Stage::Expired => expired(subject, life, now),
+        Stage::Overdue => ending("overdue", Severity::Warn, subject, life, now),
+    };
+    Some(Finding {
+        severity: Severity::Warn,
+        ..finding
+    })
+}
+
 /// `due`, whatever the share of life: for what is to be renewed earlier than that.
 pub fn due(subject: Subject<'_>, life: Life, now: Timestamp) -> Finding {
     ending("due", Severity::Warn, subject, life, now)

@@ -28,6 +28,19 @@ pub fn rotation_unfinished(newest: &str, used: &str, fix: &str) -> Finding {
     Finding::new("rotation-unfinished", Severity::Warn, message).with_fix(fix)
 }
 
+/// `old-root`: `why` the CA's present root does not lead to it.
+pub fn old_root(subject: Subject<'_>, why: &str) -> Finding {
+    let message = format!(
+        "`{}` is verified by clients of an old root alone: {}",
+        subject.name,
+        words::printable(why)
+    );
+    mend(
+        Finding::new("old-root", Severity::Warn, message),
+        subject.renew,
+    )
+}
+
 /// `stale-crl`: it is past its nextUpdate, or has used nine tenths of its time.
 ///
 /// A CRL without nextUpdate cannot go stale.

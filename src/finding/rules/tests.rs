@@ -381,6 +381,13 @@ fn bad_circumstances() -> Vec<(&'static str, Option<Finding>)> {
         };
         super::life(Subject::new("a.test"), life, Role::Leaf, now())
     };
+    let left_by_client = |before: i64, after: i64| {
+        let life = Life {
+            not_before: now() - Duration::days(before),
+            not_after: now() + Duration::days(after),
+        };
+        life_by_client(Subject::new("a.test"), life, now())
+    };
     let (one, _) = ca.leaf("a.test", |_| {});
     let (two, _) = ca.leaf("a.test", |_| {});
     let subject = Subject {
@@ -396,6 +403,14 @@ fn bad_circumstances() -> Vec<(&'static str, Option<Finding>)> {
         ("due", aged(60, 30)),
         ("due", aged(5, 4)),
         ("overdue", aged(81, 9)),
+        ("expired", left_by_client(90, -1)),
+        ("overdue", left_by_client(81, 9)),
+        ("", left_by_client(60, 30)),
+        ("", left_by_client(-1, 90)),
+        (
+            "old-root",
+            Some(old_root(subject, "its issuer I1 is under R1")),
+        ),
         (
             "failing",
             Some(failing(

@@ -250,3 +250,44 @@ fn one_process_runs_the_directory_of_a_ca() {
     }
     let _ = lab.server.terminate().success();
 }
+
+#[test]
+fn a_rotation_of_the_root_ends_when_its_clients_have_come() {
+    let lab = Lab::start(&["--permit", "localhost,127.0.0.0/8", "--http", "off"]);
+    let _ = lab.issue(&["localhost"]).run().success();
+    let _ = lab.issue(&["127.0.0.1"]).run().success();
+    let rotate = |args: &[&str]| lab.ca.certmint(["ca", "rotate", "root"]).args(args).run();
+    let out = rotate(&[]).success();
+    assert!(out.stderr().contains("ACME clients"), "{}", out.stderr());
+    let out = lab.ca.certmint(["ca", "status"]).run().code(3);
+    for said in ["R1", "R2", "old-root", "by its client", "ca account list"] {
+        assert!(out.stdout().contains(said), "{said}: {}", out.stdout());
+    }
+    let out = rotate(&["--finish"]).code(1);
+    for said in ["2 certificates", "localhost", "127.0.0.1", "--force"] {
+        assert!(out.stderr().contains(said), "{said}: {}", out.stderr());
+    }
+    let _ = lab.issue(&["localhost", "--force"]).run().success();
+    let chain = lab.chain("localhost");
+    assert_eq!(chain.len(), 3, "leaf, I2, R2 by R1");
+    let out = rotate(&["--finish"]).code(1);
+    assert!(out.stderr().contains(": 127.0.0.1"), "{}", out.stderr());
+    assert!(!out.stderr().contains("localhost"), "{}", out.stderr());
+    // What was revoked waits for nobody.
+    let serial = lab.chain("127.0.0.1")[0].serial_hex();
+    let _ = lab.ca.certmint(["ca", "revoke", &serial]).run().success();
+    let out = rotate(&["--finish"]).success();
+    assert!(!out.stderr().contains("old root"), "{}", out.stderr());
+    let out = rotate(&["--finish"]).code(1);
+    assert!(out.stderr().contains("no root rotation to finish"));
+    // Or the operator knows better.
+    let _ = rotate(&[]).success();
+    let _ = rotate(&["--finish"]).code(1);
+    let out = rotate(&["--finish", "--force"]).success();
+    assert!(out.stdout().contains("holds only R3"), "{}", out.stdout());
+    assert!(
+        out.stderr().contains("a certificate that is valid"),
+        "{}",
+        out.stderr()
+    );
+}

@@ -3,7 +3,7 @@
 use super::lab::{Lab, MAIL};
 use super::{Client, Held, live};
 use crate::support::bind::KEY_256;
-use crate::support::{Run, tool};
+use crate::support::{Output, Run, tool};
 
 struct Lego<'a> {
     lab: &'a Lab,
@@ -161,4 +161,81 @@ fn lego_shows_nothing_where_its_key_says_enough() {
         "{}",
         out.stderr()
     );
+}
+
+/// What `ca status` will say of `names` at another time; none when it will be silent.
+fn told(lab: &Lab, offset: &str, names: &[&str]) -> Vec<serde_json::Value> {
+    let out = status(lab, offset, &["--json", "--fail-on", "never"]).success();
+    let report: serde_json::Value = serde_json::from_str(out.stdout()).unwrap();
+    let all = report["certificates"].as_array().unwrap().iter();
+    all.filter(|one| names.contains(&one["name"].as_str().unwrap()))
+        .cloned()
+        .collect()
+}
+
+fn status(lab: &Lab, offset: &str, args: &[&str]) -> Output {
+    let faketime = tool("faketime").unwrap();
+    let under = [faketime.to_str().unwrap(), "-f", offset];
+    let run = lab.env.certmint(["ca", "status"]).args(args);
+    run.under(under).run()
+}
+
+/// Each renewal has a new key and leaves the certificate of before to end by itself.
+#[test]
+fn what_lego_renews_revokes_and_gives_up_is_no_fault_of_the_cas() {
+    if tool("lego").is_none() || tool("faketime").is_none() {
+        return;
+    }
+    let Some(lab) = Lab::new() else { return };
+    if lab.directory.plain_url.is_none() {
+        return;
+    }
+    let names = ["a.example.test", "b.example.test"];
+    let mut lego = Lego::by_http(&lab);
+    let first = lab.served(&lego.obtain(&names), &names);
+    let held = lego.renew(&names);
+    let second = lab.served(&held, &names);
+    assert_ne!(first, second);
+    let out = lab.env.certmint(["ca", "status"]).run().success();
+    assert!(out.stdout().contains("by its client"), "{}", out.stdout());
+
+    for (offset, state) in [
+        ("+0d", Some("ok")),
+        ("+5d", Some("ok")),
+        ("+160h", Some("overdue")),
+        ("+9d", Some("expired")),
+        ("+15d", None),
+        ("+29d", None),
+    ] {
+        let told = told(&lab, offset, &names);
+        let Some(state) = state else {
+            assert!(told.is_empty(), "{offset}: {told:?}");
+            continue;
+        };
+        let [one] = &told[..] else {
+            panic!("{offset}: {told:?}")
+        };
+        let serial = one["serial_hex"].as_str().unwrap();
+        assert_eq!(serial.to_uppercase(), second, "{offset}");
+        assert_eq!(
+            (&one["status"], &one["managed"]),
+            (&state.into(), &false.into())
+        );
+        let account = one["account"].as_str().unwrap();
+        let findings = one["findings"].as_array().unwrap();
+        assert_eq!(findings.len(), usize::from(state != "ok"), "{findings:?}");
+        for finding in findings {
+            assert_eq!(finding["severity"], "warn");
+            let fix = finding["fix"].as_str().unwrap();
+            let wanted = format!("account {account} ({MAIL}); `certmint ca account list`");
+            assert!(fix.ends_with(&wanted), "{fix}");
+        }
+    }
+
+    assert!(lego.revoke(&held));
+    assert!(lab.is_revoked(&second));
+    for offset in ["+0d", "+160h", "+9d"] {
+        assert!(told(&lab, offset, &names).is_empty(), "{offset}");
+    }
+    let _ = lab.env.certmint(["ca", "status"]).run().success();
 }

@@ -128,7 +128,7 @@ fn condition(account: &AccountSummary) -> &'static str {
 }
 
 /// The first, and how many more.
-fn contacts(urls: &[String]) -> String {
+pub(super) fn contacts(urls: &[String]) -> String {
     let address = |url: &String| quoted(url.strip_prefix("mailto:").unwrap_or(url));
     match urls {
         [] => "-".to_owned(),
@@ -147,7 +147,7 @@ struct Row<'a> {
     eab_kid: Option<&'a str>,
     eab_revoked_at: Option<String>,
     trust: Trust,
-    /// Those that are remembered: until a week after their end.
+    /// Those that are remembered: until a month after their end.
     certificates: u64,
     last_ordered_at: Option<String>,
     last_issued_at: Option<String>,

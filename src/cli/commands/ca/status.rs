@@ -1,9 +1,10 @@
 //! `certmint ca status`: gathers what the CA, its inventory and the store know.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use super::others::{self, Clients};
 use super::trust::system_state;
 use crate::bundle::Certificate;
 use crate::cli::args::StatusArgs;
@@ -12,22 +13,23 @@ use crate::cli::report::{CliError, Exit, Printer};
 use crate::cli::resolve::Context;
 use crate::cli::view::{self, Listing};
 use crate::clock::{Duration, Timestamp};
+use crate::directory::state::{ORIGIN_KNOWN, Signed};
 use crate::finding::words::{self, causes};
 use crate::finding::{Finding, rules};
-use crate::identifier::{CertId, Identifier};
+use crate::identifier::CertId;
 use crate::inspect::status::{
     AuthorityInput, CaInput, CaStatus, CertInput, Counts, CrlInput, Failures, KeyPlace,
 };
 use crate::issuer::IssuerRef;
-use crate::pki::ledger::{Entry, Filter, Ledger, Role};
+use crate::pki::ledger::Ledger;
 use crate::pki::{Authority, CaError, KeyLocation, crl};
 use crate::renew::policy::{Life, due_at, due_by};
 use crate::store::file::FileStore;
 use crate::store::{Attempts, Store, StoreError, Stored};
 
-/// How long a certificate that was signed for somebody else is still shown after
-/// it expired.
-const AFTERGLOW: Duration = Duration::days(30);
+/// How long a certificate that was signed by hand for somebody else is still shown after
+/// it expired. For as long it is known which ones were not signed by hand.
+const AFTERGLOW: Duration = ORIGIN_KNOWN;
 
 pub(super) fn run(
     args: &StatusArgs,
@@ -320,38 +322,46 @@ impl Certificates<'_> {
         None
     }
 
-    /// What was signed for a request: its key is elsewhere, and somebody has to
-    /// renew it there. Of several for one key, the newest counts. Those that were
-    /// `ordered` from here, by ACME, and what they took the place of are kept here.
+    /// What was signed for a request: its key is elsewhere, and somebody has to renew it
+    /// there, an ACME client or a person. Those that were `ordered` from here, by ACME,
+    /// and what they took the place of are kept here.
     fn signed_for_others(
         &self,
         ordered: &Ordered,
         certificates: &mut Vec<CertInput>,
     ) -> Result<(), CliError> {
-        let filter = Filter {
-            not_expired_at: Some(self.now - AFTERGLOW),
-            role: Some(Role::Leaf),
-            ..Filter::default()
-        };
-        let mut others = Vec::new();
-        self.ledger.for_each(&filter, |entry| {
-            if entry.id.is_none() && !ordered.has(&entry) {
-                others.push(entry);
+        let mut clients = Clients::default();
+        let since = self.now - AFTERGLOW;
+        for one in others::newest(self.ledger, since, |one| !ordered.has(one))? {
+            let nobody_minds = match one.account {
+                Some(_) => others::is_over(&one, self.now),
+                None if one.is_revoked => {
+                    others::has_successor(self.ledger, &one, self.now, |_| true)?
+                }
+                None => false,
+            };
+            if nobody_minds {
+                continue;
             }
-        })?;
-        others.sort_by_key(|entry| std::cmp::Reverse(entry.issued_at));
-        let mut seen = HashSet::new();
-        for entry in others
-            .into_iter()
-            .filter(|entry| seen.insert(entry.spki_sha256.clone()))
-        {
-            let Ok(leaf) = Certificate::from_der(&entry.der) else {
+            let Some((entry, leaf)) = others::certificate(self.ledger, &one)? else {
                 continue;
             };
+            let fix = match &one.account {
+                Some(id) => Some(clients.advice(id, self.authority, &self.program)?),
+                None => None,
+            };
+            let renew_at = match one.account {
+                // When it is due is between its client and the directory.
+                Some(_) => self.early.map(|early| leaf.not_after() - early),
+                None => Some(self.early_or(&leaf, due_at(Life::of(&leaf)))),
+            };
             certificates.push(CertInput {
-                renew_at: Some(self.early_or(&leaf, due_at(Life::of(&leaf)))),
+                account: one.account.map(|id| id.to_string()),
+                old_root: self.authority.superseded(&leaf),
+                renew_at,
                 revoked: entry.revoked.map(|r| (r.at, Some(r.reason.to_string()))),
                 path: None::<PathBuf>,
+                fix,
                 ..CertInput::new(leaf.display_name(), leaf, false)
             });
         }
@@ -364,7 +374,8 @@ impl Certificates<'_> {
 #[derive(Default)]
 struct Ordered {
     serials: HashSet<Vec<u8>>,
-    newest: HashMap<BTreeSet<Identifier>, Timestamp>,
+    /// By their names.
+    newest: HashMap<String, Timestamp>,
 }
 
 impl Ordered {
@@ -375,7 +386,7 @@ impl Ordered {
         }
         let leaf = stored.bundle.leaf();
         self.serials.insert(leaf.serial().to_vec());
-        let names = leaf.names().iter().cloned().collect();
+        let names = Signed::names_key(leaf.names());
         let newest = self
             .newest
             .entry(names)
@@ -383,11 +394,9 @@ impl Ordered {
         *newest = leaf.not_before().max(*newest);
     }
 
-    /// Whether `entry` is one of them, or what one of them took the place of.
-    fn has(&self, entry: &Entry) -> bool {
-        let names: BTreeSet<Identifier> = entry.names.iter().cloned().collect();
-        let newest = self.newest.get(&names);
-        self.serials.contains(&entry.serial)
-            || newest.is_some_and(|newest| entry.not_before <= *newest)
+    /// Whether `one` is one of them, or what one of them took the place of.
+    fn has(&self, one: &Signed) -> bool {
+        let newest = self.newest.get(&one.names);
+        self.serials.contains(&one.serial) || newest.is_some_and(|newest| one.not_before <= *newest)
     }
 }

@@ -378,11 +378,7 @@ async fn during_a_rotation_both_chains_are_offered() {
     let world = World::new().await;
     let client = world.client().await;
     let (_, _, before) = client.obtain(&["old.test"]).await;
-    let made = crate::pki::rotate_root(
-        world.home.path(),
-        &crate::pki::RotateRoot::default(),
-        start(),
-    );
+    let made = rotate_root(world.home.path(), &RotateRoot::default(), start());
     made.unwrap();
     let (chain, _, after) = client.obtain(&["new.test"]).await;
     assert_eq!(

@@ -103,6 +103,51 @@ async fn what_replaces_is_the_accounts_own_and_once() {
     }
 }
 
+/// The window of a renewal.
+async fn window_of(world: &World, leaf: &Certificate) -> [Timestamp; 2] {
+    let url = format!("/renewal-info/{}", ari_id(leaf));
+    let info = world.get(&url).await.json();
+    assert_eq!(info.get("explanationURL"), None);
+    ["start", "end"].map(|edge| moment(info["suggestedWindow"][edge].as_str().unwrap()))
+}
+
+#[tokio::test]
+async fn a_new_root_brings_clients_forward_within_a_day_and_a_new_intermediate_does_not() {
+    let world = World::new().await;
+    let client = world.client().await;
+    let (first, ..) = client.obtain(&["a.test"]).await;
+    let usual = window_of(&world, &first[0]).await;
+
+    world.clock.advance(Duration::DAY);
+    let now = world.clock.now();
+    let rotation = RotateIntermediate::default();
+    rotate_intermediate(world.home.path(), &rotation, now).unwrap();
+    assert_eq!(window_of(&world, &first[0]).await, usual);
+
+    world.clock.advance(Duration::DAY);
+    let now = world.clock.now();
+    rotate_root(world.home.path(), &RotateRoot::default(), now).unwrap();
+    let [start, end] = window_of(&world, &first[0]).await;
+    assert!(now - Duration::HOUR <= start && start <= now, "{start}");
+    assert_eq!(end - start, Duration::DAY, "a third of five days is more");
+    // It stays, so that whoever picks a moment in it comes to that moment.
+    world.clock.advance(Duration::HOUR * 7);
+    assert_eq!(window_of(&world, &first[0]).await, [start, end]);
+    // Who comes now is not held up, and has what is not to be replaced.
+    let replacing = json!({ "identifiers": [dns("a.test")], "replaces": ari_id(&first[0]) });
+    assert_eq!(client.order(replacing).await.status, StatusCode::CREATED);
+    let (second, ..) = client.obtain(&["a.test"]).await;
+    assert_eq!(second.len(), 3, "leaf, I3, R2 by R1");
+    assert!(window_of(&world, &second[0]).await[0] > world.clock.now());
+
+    // What would have come sooner still does.
+    let (third, ..) = client.obtain(&["b.test"]).await;
+    world.clock.advance(Duration::DAY * 4);
+    let due = window_of(&world, &third[0]).await;
+    rotate_root(world.home.path(), &RotateRoot::default(), world.clock.now()).unwrap();
+    assert_eq!(window_of(&world, &third[0]).await, due);
+}
+
 #[tokio::test]
 async fn external_accounts_bound_names_and_may_be_believed() {
     let world = World::with(Settings {

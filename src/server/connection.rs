@@ -473,6 +473,7 @@ impl<'a> Watchdog<'a> {
         }
         loop {
             let deadline = self.activity.deadline(self.limits);
+            let deadline = deadline.map(|at| self.no_later_than_farewell(at));
             if !self.leaving
                 && let Some(at) = deadline
                 && at < self.timer.deadline()
@@ -498,6 +499,17 @@ impl<'a> Watchdog<'a> {
                 // The end of an HTTP/2 answer may pass unseen; look again.
                 None => self.timer.as_mut().reset(now + self.limits.header),
             }
+        }
+    }
+}
+
+impl Watchdog<'_> {
+    /// A client that was told goodbye and waits for nothing any more, such as one whose
+    /// answers were given up meanwhile, is not kept for as long as an idle one.
+    fn no_later_than_farewell(&self, deadline: Instant) -> Instant {
+        match self.activity.idle_since() {
+            Some(since) if self.leaving => deadline.min(since + FAREWELL),
+            _ => deadline,
         }
     }
 }

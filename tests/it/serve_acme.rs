@@ -7,8 +7,8 @@ use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -26,10 +26,12 @@ pub(crate) const READY: &str = "serving https://";
 /// Longer than anything here may take on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
 
-/// The way to Pebble, which can be shut: then every connection is refused.
+/// The way to Pebble, which can be shut: then every connection is refused, and those
+/// that there were are cut, lest a client that kept one goes on.
 pub(crate) struct Gate {
     port: u16,
-    open: Arc<AtomicBool>,
+    /// Who is let through; nobody while it is shut.
+    through: Arc<Mutex<Option<Vec<TcpStream>>>>,
     /// Connections so far, refused ones among them.
     taken: Arc<AtomicUsize>,
 }
@@ -39,19 +41,21 @@ impl Gate {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let gate = Self {
             port: listener.local_addr().unwrap().port(),
-            open: Arc::new(AtomicBool::new(true)),
+            through: Arc::new(Mutex::new(Some(Vec::new()))),
             taken: Arc::default(),
         };
-        let (open, taken) = (Arc::clone(&gate.open), Arc::clone(&gate.taken));
+        let (through, taken) = (Arc::clone(&gate.through), Arc::clone(&gate.taken));
         thread::spawn(move || {
             for client in listener.incoming() {
                 taken.fetch_add(1, Ordering::SeqCst);
-                let to = open
-                    .load(Ordering::SeqCst)
-                    .then(|| TcpStream::connect(("127.0.0.1", port)));
-                if let (Ok(client), Some(Ok(to))) = (client, to) {
+                let mut through = through.lock().unwrap();
+                let (Ok(client), Some(through)) = (client, through.as_mut()) else {
+                    continue;
+                };
+                if let Ok(to) = TcpStream::connect(("127.0.0.1", port)) {
                     join(&client, &to);
                     join(&to, &client);
+                    through.push(client);
                 }
             }
         });
@@ -59,11 +63,14 @@ impl Gate {
     }
 
     pub(crate) fn shut(&self) {
-        self.open.store(false, Ordering::SeqCst);
+        for client in self.through.lock().unwrap().take().into_iter().flatten() {
+            // It may have left.
+            client.shutdown(Shutdown::Both).ok();
+        }
     }
 
     pub(crate) fn unshut(&self) {
-        self.open.store(true, Ordering::SeqCst);
+        *self.through.lock().unwrap() = Some(Vec::new());
     }
 
     fn taken(&self) -> usize {

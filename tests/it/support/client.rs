@@ -50,6 +50,14 @@ impl Client {
         self.address
     }
 
+    /// What an HTTP/2 client of its own needs to connect likewise.
+    #[cfg(feature = "acme")]
+    pub(crate) fn http2(&self) -> (ClientConfig, ServerName<'static>) {
+        let mut config = ClientConfig::clone(&self.config);
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        (config, self.name.clone())
+    }
+
     /// A connection whose handshake is done and whose certificate is verified.
     pub(crate) fn connect(&self) -> io::Result<Connection> {
         self.connect_by(TcpStream::connect(self.address)?)

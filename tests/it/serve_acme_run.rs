@@ -157,7 +157,7 @@ fn a_listener_that_a_reload_brought_is_tried_again_without_another() {
             .to_owned()
     };
     scene.gate.shut();
-    let listener = public(&scene, &["a.test"], "start-timeout = \"1s\"");
+    let listener = public(&scene, &["a.test"], "start-timeout = \"8s\"");
     fs::write(&file, format!("{above}{OTHER}{listener}")).unwrap();
     server.signal(Signal::HUP);
     server.await_line(READ);

@@ -472,8 +472,7 @@ impl<'a> Watchdog<'a> {
             return Verdict::SayGoodbye;
         }
         loop {
-            let deadline = self.activity.deadline(self.limits);
-            let deadline = deadline.map(|at| self.no_later_than_farewell(at));
+            let deadline = self.deadline();
             if !self.leaving
                 && let Some(at) = deadline
                 && at < self.timer.deadline()
@@ -501,16 +500,16 @@ impl<'a> Watchdog<'a> {
             }
         }
     }
-}
 
-impl Watchdog<'_> {
-    /// A client that was told goodbye and waits for nothing any more, such as one whose
-    /// answers were given up meanwhile, is not kept for as long as an idle one.
-    fn no_later_than_farewell(&self, deadline: Instant) -> Instant {
-        match self.activity.idle_since() {
+    /// When it has waited long enough. A client that was told goodbye and waits for nothing
+    /// any more, such as one whose answers were given up meanwhile, is not kept for as long
+    /// as an idle one.
+    fn deadline(&self) -> Option<Instant> {
+        let deadline = self.activity.deadline(self.limits)?;
+        Some(match self.activity.idle_since() {
             Some(since) if self.leaving => deadline.min(since + FAREWELL),
             _ => deadline,
-        }
+        })
     }
 }
 
